@@ -1,0 +1,153 @@
+"""The configuration, checked, and the runs it asks for. Knows nothing of files or Snakemake."""
+
+import difflib
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import jsonschema
+
+
+class ConfigError(Exception):
+    """A mistake in the configuration: one line naming the key and what it accepts."""
+
+
+class Run(NamedTuple):
+    """One training: what the model learns from, how, and with which seed."""
+
+    corpus: str
+    objective: str
+    languages: str
+    """One language of a language model (`de`), source and target of translation (`de-en`)."""
+    variant: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The run's name in paths and tables, such as `europarl/mt/de-en/base/1`."""
+        return "/".join(map(str, self))
+
+
+def check(config: dict, schema: dict) -> None:
+    """Raise `ConfigError` for the first mistake in `config`, if there is one."""
+    errors = jsonschema.Draft202012Validator(schema).iter_errors(config)
+    error = jsonschema.exceptions.best_match(errors)
+    if error:
+        raise ConfigError(_explain(error))
+    for number, entry in enumerate(config["runs"]):
+        _check_entry(entry, f"runs[{number}]", config["corpora"])
+    training = config["training"]
+    if missing := set(schema["$defs"]["training"]["properties"]) - set(training):
+        raise ConfigError(f"training.{min(missing)}: missing")
+    if training["embed_dim"] % training["heads"]:
+        raise ConfigError(f"training.embed_dim: not divisible by {training['heads']} heads")
+    accepted = sorted({run.name.rsplit("/", 2)[0] for run in runs(config)})
+    for objective, name in config["main_runs"].items():
+        if name not in accepted or name.split("/")[1] != objective:
+            choices = [choice for choice in accepted if choice.split("/")[1] == objective]
+            raise ConfigError(_refuse(f"main_runs.{objective}", name, choices))
+
+
+def runs(config: dict) -> list[Run]:
+    """Return all runs of the configuration, each once, in its order."""
+    found = [
+        Run(entry["corpus"], objective, languages, variant, seed)
+        for entry in config["runs"]
+        for objective in entry["objectives"]
+        for languages in _languages(entry, objective)
+        for variant in config["variants"]
+        for seed in config["seeds"]
+    ]
+    return list(dict.fromkeys(found))
+
+
+def main_runs(config: dict) -> list[Run]:
+    """Return the runs that stand for their objectives: first variant and seed."""
+    names = config["main_runs"].values()
+    variant, seed = next(iter(config["variants"])), config["seeds"][0]
+    return [Run(*name.split("/"), variant, seed) for name in names]
+
+
+def pair(config: dict, corpus: str, languages: str) -> str:
+    """Return the pair (`en-de`) whose text a model of `languages` is trained on."""
+    for entry in (entry for entry in config["runs"] if entry["corpus"] == corpus):
+        if languages in entry.get("monolingual", {}):
+            return entry["monolingual"][languages]
+        for candidate in entry["pairs"]:
+            sides = candidate.split("-")
+            if languages in (*sides, "-".join(sides), "-".join(reversed(sides))):
+                return candidate
+    raise KeyError(f"no pair of {corpus} for {languages}")
+
+
+def settings(config: dict, variant: str) -> dict:
+    """Return the training settings of a variant."""
+    return config["training"] | config["variants"][variant]
+
+
+def _languages(entry: dict, objective: str) -> Iterator[str]:
+    """Yield what an entry's models of an objective are trained for, possibly repeated."""
+    for pair in entry["pairs"]:
+        source, target = pair.split("-")
+        if objective != "mt":
+            yield from (source, target)
+        else:
+            yield pair
+            if entry.get("directions", "both") == "both":
+                yield f"{target}-{source}"
+
+
+def _check_entry(entry: dict, key: str, corpora: dict) -> None:
+    """Check what the schema cannot: names that refer to other parts of the configuration."""
+    if entry["corpus"] not in corpora:
+        raise ConfigError(_refuse(f"{key}.corpus", entry["corpus"], corpora))
+    known = corpora[entry["corpus"]]["languages"]
+    for pair in entry["pairs"]:
+        source, target = pair.split("-")
+        for language in (source, target):
+            if language not in known:
+                raise ConfigError(_refuse(f"{key}.pairs: {pair}", language, known, "language"))
+        if source == target:
+            raise ConfigError(f"{key}.pairs: {pair}: a pair has two languages")
+        if f"{target}-{source}" in entry["pairs"]:
+            raise ConfigError(f"{key}.pairs: {pair}: is there twice; `directions` says which way")
+    for language, pair in entry.get("monolingual", {}).items():
+        choices = [choice for choice in entry["pairs"] if language in choice.split("-")]
+        if pair not in choices:
+            raise ConfigError(_refuse(f"{key}.monolingual.{language}", pair, choices))
+
+
+def _explain(error: jsonschema.ValidationError) -> str:
+    """Return a schema violation as one line with the accepted keys, values or type."""
+    key = error.json_path.removeprefix("$").removeprefix(".")
+    match error.validator:
+        case "additionalProperties":
+            known = error.schema["properties"]
+            unknown = next(name for name in error.instance if name not in known)
+            return _refuse(key or "config", unknown, known, "key")
+        case "required":
+            missing = next(name for name in error.validator_value if name not in error.instance)
+            return f"{key}.{missing}: missing".removeprefix(".")
+        case "enum":
+            return _refuse(key, error.instance, error.validator_value)
+        case "type":
+            kinds = error.validator_value
+            kinds = kinds if isinstance(kinds, str) else " or ".join(kinds)
+            return f"{key}: {error.instance!r} is not of type {kinds}{_number_hint(error.instance)}"
+        case _:
+            return f"{key}: {error.message}".replace("\n", " ")
+
+
+def _number_hint(value) -> str:
+    """Explain YAML's view of `1e-6`, which it takes for text."""
+    try:
+        return f" (in YAML: {float(value):.1e})" if isinstance(value, str) else ""
+    except ValueError:
+        return ""
+
+
+def _refuse(key: str, value: str, accepted: Iterable, kind: str = "value") -> str:
+    """Return one line that refuses `value`, names what is accepted and what is nearest."""
+    accepted = [str(choice) for choice in accepted]
+    near = difflib.get_close_matches(str(value), accepted, 1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return f"{key}: unknown {kind} {value!r}{hint}; accepted: {', '.join(accepted)}"

@@ -1,0 +1,38 @@
+"""What every script shares as a Snakemake job: its log, and one-line errors."""
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class InputError(Exception):
+    """Something the user can mend: the message names the file, key or line, in one line."""
+
+
+@contextmanager
+def job(snakemake) -> Iterator[None]:
+    """Write all output of the job, child processes included, to the rule's log file.
+
+    An `InputError` ends the job with its message alone, on the terminal and in the log; any other
+    exception leaves its traceback in the log.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with open(snakemake.log[0], "w", buffering=1, encoding="utf-8") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        except InputError as error:
+            message = f"error: {error}\n"
+            log.write(message)
+            os.write(terminal, message.encode())
+            sys.exit(1)
+        except Exception as error:
+            traceback.print_exc(file=log)
+            summary = f"error: {snakemake.rule}: {type(error).__name__}: {error} (see {log.name})\n"
+            os.write(terminal, summary.encode())
+            sys.exit(1)

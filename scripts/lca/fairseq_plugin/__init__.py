@@ -1,0 +1,15 @@
+"""fairseq's side of LCA: `fairseq-train --user-dir THIS_FOLDER --optimizer lca_adam --lca-log DIR`.
+
+The only part of the library that imports fairseq. Any task and model will do; every update of the
+run is recorded in DIR (see `lca.recorder`).
+"""
+
+import sys
+from pathlib import Path
+
+# fairseq imports this folder as a top-level module, whose parent package it does not know.
+sys.path.append(str(Path(__file__).resolve().parents[2]))
+
+from . import hooks, optimizer  # noqa: E402, F401
+
+hooks.install()

@@ -1,0 +1,218 @@
+"""Adam whose one pass over the parameters applies the update and allocates the loss change."""
+
+import math
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import cpu_kernel
+from .allocation import add_terms, empty
+from .blocks import Partition, Slice
+
+TILE = 2**16
+"""Largest share of a tensor, in elements, that a thread of the CPU takes at a time."""
+
+
+class Step(NamedTuple):
+    """The coefficients of an update: theta -= decay * theta + size * m / (sqrt(v) + eps)."""
+
+    size: float
+    decay: float
+    eps: float
+
+    @classmethod
+    def of(cls, group: dict, lr: float, count: int) -> "Step":
+        """Return the coefficients of Adam's update number `count` (from 1) at learning rate `lr`.
+
+        As in fairseq, eps is added to sqrt(v) before the bias correction.
+        """
+        beta1, beta2 = group["betas"]
+        size = lr * math.sqrt(1 - beta2**count) / (1 - beta1**count)
+        return cls(size, lr * group["weight_decay"], group["eps"])
+
+
+class Job(NamedTuple):
+    """One tensor to be updated: flat views of parameter, gradient and moments, and how."""
+
+    theta: Tensor
+    gradient: Tensor
+    m: Tensor
+    v: Tensor
+    betas: tuple[float, float]
+    step: Step
+    last: Step
+    """The step before; its `size` is 0 if there was none."""
+
+
+class Adam(torch.optim.Optimizer):
+    """Adam with decoupled weight decay (Kingma & Ba 2015; Loshchilov & Hutter 2019), with LCA.
+
+    Its updates are those of fairseq's Adam:
+    theta_(t+1) = theta_t - lr * wd * theta_t - s * m / (sqrt(v) + eps), where
+    s = lr * sqrt(1 - beta2^t) / (1 - beta1^t).
+
+    After `attach(partition)` every `step()` leaves two allocations (`(cells, 3)`, see
+    `allocation`), made while the update is applied: `own_batch`, of this update's displacement,
+    and `next_batch`, of the displacement of the update before. The latter needs no copy of the
+    parameters: until this update overwrites them, m, v, theta and the last learning rate, which
+    is kept in the state, determine what the last update did. It is zero at the first.
+
+    Parameters and gradients are float32: the model's own, or a mixed-precision master copy.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay))
+        self.partition: Partition | None = None
+        self.last_lr = 0.0
+        """The learning rate of the last step."""
+        self.clip_coefficient = 1.0
+        """What clipping multiplied the gradient by: undone in the allocations."""
+
+    def attach(self, partition: Partition) -> None:
+        """Allocate to the blocks of `partition` from now on.
+
+        The optimizer holds the partition's parameters one by one, or a single flat tensor of all
+        of them in the same order. Raises `ValueError` if neither is so, or if they are not float32.
+        """
+        params = [p for group in self.param_groups for p in group["params"]]
+        if any(p.dtype != torch.float32 for p in params):
+            raise ValueError("LCA needs float32 parameters or a float32 master copy of them")
+        sizes = tuple(p.numel() for p in params)
+        if sizes == partition.sizes:
+            places = [(index, 0) for index in range(len(sizes))]
+        elif sizes == (partition.numel,):
+            places = [(0, sum(partition.sizes[:index])) for index in range(len(partition.sizes))]
+        else:
+            raise ValueError("the optimizer's parameters are not those of the partition")
+        self.partition = partition
+        self._slices: list[list[tuple[int, Slice]]] = [[] for _ in params]
+        for piece in partition.slices:
+            index, offset = places[piece.parameter]
+            self._slices[index].append((offset + piece.start, piece))
+        self._shares = _share_out(self._slices, torch.get_num_threads())
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Apply one update and allocate it. Raises `RuntimeError` before `attach`."""
+        if self.partition is None:
+            raise RuntimeError("call attach(partition) before the first step")
+        loss = closure() if closure is not None else None
+        params = [(p, group) for group in self.param_groups for p in group["params"]]
+        jobs = {index: self._job(*param) for index, param in enumerate(params)}
+        jobs = {index: job for index, job in jobs.items() if job is not None}
+        run = self._run_on_cpu if params[0][0].device.type == "cpu" else self._run_anywhere
+        self.own_batch, self.next_batch = run(jobs)
+        for allocation in (self.own_batch, self.next_batch):
+            allocation[:, :2] /= self.clip_coefficient
+        self.last_lr = self.param_groups[0]["lr"]
+        return loss
+
+    def _job(self, parameter: Tensor, group: dict) -> Job | None:
+        """Return the update of one tensor, None without a gradient: as in fairseq, it stays."""
+        state = self.state[parameter]
+        if not state:
+            state["step"] = 0
+            state["last_lr"] = 0.0
+            state["exp_avg"] = torch.zeros_like(parameter)
+            state["exp_avg_sq"] = torch.zeros_like(parameter)
+        last = Step.of(group, state["last_lr"], max(state["step"], 1))
+        if parameter.grad is None:
+            state["last_lr"] = 0.0
+            return None
+        state["step"] += 1
+        state["last_lr"] = group["lr"]
+        tensors = (parameter, parameter.grad, state["exp_avg"], state["exp_avg_sq"])
+        flat = [tensor.detach().reshape(-1) for tensor in tensors]
+        return Job(*flat, group["betas"], Step.of(group, group["lr"], state["step"]), last)
+
+    def _run_on_cpu(self, jobs: dict[int, Job]) -> tuple[Tensor, Tensor]:
+        """Run the compiled pass, each thread on its own share of the elements."""
+
+        def run_share(share: dict[int, np.ndarray]) -> tuple[Tensor, Tensor]:
+            own, following = empty(self.partition), empty(self.partition)
+            for index, pieces in share.items():
+                if index in jobs:
+                    job = jobs[index]
+                    cpu_kernel.update_and_allocate(
+                        *(tensor.numpy() for tensor in job[:4]),
+                        pieces,
+                        *map(np.float32, job.betas),
+                        tuple(map(np.float32, job.step)),
+                        tuple(map(np.float32, job.last)),
+                        own.numpy(),
+                        following.numpy(),
+                    )
+            return own, following
+
+        if len(self._shares) == 1:
+            return run_share(self._shares[0])
+        with ThreadPoolExecutor(len(self._shares)) as pool:
+            allocations = list(pool.map(run_share, self._shares))
+        own, following = zip(*allocations, strict=True)
+        return sum(own), sum(following)
+
+    def _run_anywhere(self, jobs: dict[int, Job]) -> tuple[Tensor, Tensor]:
+        """Run the same pass as PyTorch operations, slice by slice, on any device."""
+        device = next(iter(jobs.values())).theta.device
+        own, following = empty(self.partition, device), empty(self.partition, device)
+        for index, job in jobs.items():
+            for start, piece in self._slices[index]:
+                tensors = [tensor[start : start + piece.numel] for tensor in job[:4]]
+                if job.last.size:
+                    add_terms(following, piece, tensors[1] * _displacement(*tensors, job.last))
+                before = tensors[0].clone()
+                _update(*tensors, job.betas, job.step)
+                add_terms(own, piece, tensors[1] * (tensors[0] - before))
+        return own, following
+
+
+def _share_out(slices: list[list[tuple[int, Slice]]], threads: int) -> list[dict[int, np.ndarray]]:
+    """Deal the slices out to threads, as rows (start, cell, outer, heads, inner) by parameter."""
+    tiles = [
+        (index, (offset - piece.start + tile.start, tile.cell, tile.outer, tile.heads, tile.inner))
+        for index, pieces in enumerate(slices)
+        for offset, piece in pieces
+        for tile in piece.tiles(TILE)
+    ]
+    total = sum(piece.numel for pieces in slices for _, piece in pieces)
+    shares: list[dict[int, list]] = [{} for _ in range(threads)]
+    seen = 0
+    for index, row in tiles:
+        shares[seen * threads // total].setdefault(index, []).append(row)
+        seen += row[2] * row[3] * row[4]
+    return [
+        {index: np.array(rows, np.int64) for index, rows in share.items()}
+        for share in shares
+        if share
+    ]
+
+
+def _update(
+    theta: Tensor, gradient: Tensor, m: Tensor, v: Tensor, betas: tuple[float, float], step: Step
+) -> None:
+    """Update moments and parameters in place, in fairseq's order of operations."""
+    m.mul_(betas[0]).add_(gradient, alpha=1 - betas[0])
+    v.mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
+    if step.decay:
+        theta.add_(theta, alpha=-step.decay)
+    theta.addcdiv_(m, v.sqrt().add_(step.eps), value=-step.size)
+
+
+def _displacement(theta: Tensor, gradient: Tensor, m: Tensor, v: Tensor, step: Step) -> Tensor:
+    """Return theta_(t+1) - theta_t of the update that left `theta` = theta_(t+1) and the moments.
+
+    Solved for theta_t = (theta_(t+1) + size * m / (sqrt(v) + eps)) / (1 - decay).
+    """
+    moved = (m / v.sqrt().add_(step.eps)).mul_(-step.size)
+    return moved.sub_(theta, alpha=step.decay).div_(1 - step.decay)

@@ -1,0 +1,1 @@
+"""Frames in, figures out. What is common to all figures is in `style`."""

@@ -1,0 +1,153 @@
+"""The log: one row for each update, appended in Parquet parts that close with the checkpoints.
+
+A part is written, synced and renamed before its checkpoint is, so that every checkpoint finds the
+rows up to its update; rows that a killed run wrote beyond the checkpoint it resumes from are
+dropped. The parts are consolidated once training is over.
+
+Columns: `update` and the facts of `FACTS`; then, for every estimator and block,
+`ESTIMATOR/STATISTIC/BLOCK` (nats per predicted token; the count is of elements), and for every head
+`ESTIMATOR/sum/BLOCK/HEAD`, heads counting from 1. In the parts, the next-batch columns of a row are
+of the update before, whose value this update completed; consolidating moves them to their own row.
+"""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from torch import Tensor
+
+from . import ESTIMATORS, STATISTICS
+from .allocation import per_block
+from .blocks import Partition
+
+FACTS = {
+    "update": pa.int32(),
+    "loss": pa.float32(),  # nats per predicted token, of this update's batch before the step
+    "learning_rate": pa.float32(),
+    "gradient_norm": pa.float32(),
+    "predicted_tokens": pa.int32(),
+    "loss_scale": pa.float32(),
+    "overflows": pa.int32(),  # steps skipped since the last update
+    "seconds": pa.float64(),  # wall time since the epoch
+}
+COMPRESSION = dict(compression="zstd", use_dictionary=False, use_byte_stream_split=True)
+
+
+class LogError(Exception):
+    """A log that does not hold what it should; the message says what is missing, in one line."""
+
+
+def columns(partition: Partition, estimator: str) -> list[str]:
+    """Return the names of an estimator's columns, in the order of `values`."""
+    names = [
+        f"{estimator}/{stat}/{block.name}" for stat in STATISTICS for block in partition.blocks
+    ]
+    for block in partition.blocks:
+        if block.heads > 1:
+            names += [f"{estimator}/sum/{block.name}/{head + 1}" for head in range(block.heads)]
+    return names
+
+
+def values(partition: Partition, allocation: Tensor) -> list[float]:
+    """Return an allocation as the values of `columns`."""
+    allocation = allocation.cpu()
+    row = per_block(allocation, partition).T.flatten().tolist()
+    sums = allocation[:, 0].tolist()
+    heads = [partition.blocks[owner].heads for owner in partition.owners]
+    return row + [value for value, count in zip(sums, heads, strict=True) if count > 1]
+
+
+class Recorder:
+    """Appends rows to the log in `folder`, which it makes.
+
+    `about` (run facts) and the table of blocks go into the Parquet metadata of every part.
+    """
+
+    def __init__(self, folder: Path, partition: Partition, about: dict) -> None:
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.partition = partition
+        names = [name for estimator in ESTIMATORS for name in columns(partition, estimator)]
+        fields = [*FACTS.items(), *((name, pa.float32()) for name in names)]
+        metadata = {"blocks": json.dumps(partition.table()), "about": json.dumps(about)}
+        self.schema = pa.schema(fields, metadata)
+        self.rows: list[list] = []
+
+    def record(self, facts: dict, own_batch: Tensor, next_batch: Tensor) -> None:
+        """Add the row of an update; `next_batch` is of the displacement of the update before."""
+        row = [facts[name] for name in FACTS if name != "seconds"] + [time.time()]
+        row += values(self.partition, own_batch) + values(self.partition, next_batch)
+        self.rows.append(row)
+
+    def close_part(self) -> None:
+        """Write the rows since the last part as a part of their own, durably, and forget them."""
+        if not self.rows:
+            return
+        arrays = [
+            pa.array(column, field.type)
+            for column, field in zip(zip(*self.rows, strict=True), self.schema, strict=True)
+        ]
+        first, last = self.rows[0][0], self.rows[-1][0]
+        table = pa.Table.from_arrays(arrays, schema=self.schema)
+        write_table(table, self.folder / f"part-{first:09d}-{last:09d}.parquet")
+        self.rows = []
+
+    def resume(self, update: int) -> None:
+        """Drop all rows beyond `update`, the one that training was restored to (0: none).
+
+        Raises `LogError` if rows up to `update` are missing.
+        """
+        self.rows = []
+        for part, first, last in _parts(self.folder):
+            if first > update:
+                part.unlink()
+            elif last > update:
+                kept = pq.read_table(part).slice(0, update - first + 1)
+                write_table(kept, part.with_name(f"part-{first:09d}-{update:09d}.parquet"))
+                part.unlink()
+        _check_continuous(self.folder, update)
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write a table under `path` as a whole or not at all, synced to the disk."""
+    unfinished = path.with_suffix(".unfinished")
+    with unfinished.open("wb") as file:
+        pq.write_table(table, file, **COMPRESSION)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+
+
+def consolidate(folder: Path, target: Path, updates: int) -> None:
+    """Write the parts in `folder` as one log of exactly the rows 1..`updates`.
+
+    The parts must reach one update further, whose gradient completes the last next-batch value.
+    Raises `LogError` if rows are missing.
+    """
+    _check_continuous(folder, updates + 1)
+    table = pa.concat_tables(pq.read_table(part) for part, _, _ in _parts(folder))
+    arrays = [
+        column.slice(1, updates) if name.startswith("next_batch/") else column.slice(0, updates)
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    ]
+    write_table(pa.Table.from_arrays(arrays, schema=table.schema), Path(target))
+
+
+def _parts(folder: Path) -> list[tuple[Path, int, int]]:
+    """Return the parts with their first and last updates, in order."""
+    parts = sorted(Path(folder).glob("part-*.parquet"))
+    return [(part, *map(int, part.stem.split("-")[1:])) for part in parts]
+
+
+def _check_continuous(folder: Path, last_update: int) -> None:
+    """Raise `LogError` unless the parts hold each of updates 1..`last_update` exactly once."""
+    expected = 1
+    for part, first, last in _parts(folder):
+        if first != expected:
+            raise LogError(f"{part}: starts at update {first} instead of {expected}")
+        expected = last + 1
+    if expected != last_update + 1:
+        raise LogError(f"{folder}: ends at update {expected - 1} instead of {last_update}")

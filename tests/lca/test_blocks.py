@@ -1,0 +1,134 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+import toys
+from lca.blocks import Rule, partition
+
+COMPONENTS = {"key", "query", "value", "out", "w1", "w2", "norms", "biases"}
+CROSS = {"cross_key", "cross_query", "cross_value", "cross_out"}
+
+
+def placed(part):
+    """Return the cell of every element, -1 where there is none, by way of the slices' views."""
+    cells = [torch.full((size,), -1) for size in part.sizes]
+    for piece in part.slices:
+        heads = torch.arange(piece.heads).view(1, -1, 1) + piece.cell
+        view = cells[piece.parameter][piece.start : piece.start + piece.numel]
+        assert (view == -1).all()
+        view.copy_(heads.expand(piece.outer, piece.heads, piece.inner).reshape(-1))
+    return cells
+
+
+@pytest.mark.parametrize("objective", toys.OBJECTIVES)
+@pytest.mark.parametrize("tied", [False, True])
+def test_every_element_is_in_exactly_one_block(objective, tied):
+    options = {"share_all_embeddings": tied} if objective == "mt" else {}
+    if objective == "clm":
+        options = {"share_decoder_input_output_embed": tied}
+    model = toys.model(objective, **options)
+    part = partition(model)
+    cells = torch.cat(placed(part))
+    assert (cells >= 0).all()
+    assert part.numel == cells.numel() == sum(p.numel() for p in model.parameters())
+    counts = torch.bincount(cells, minlength=len(part.owners))
+    elements = torch.zeros(len(part.blocks), dtype=torch.int64)
+    elements.index_add_(0, torch.tensor(part.owners), counts)
+    assert elements.tolist() == [row["elements"] for row in part.table()]
+
+
+@pytest.mark.parametrize("objective", toys.OBJECTIVES)
+def test_blocks_are_named_by_stack_layer_and_component(objective):
+    blocks = partition(toys.model(objective)).blocks
+    assert not [block for block in blocks if block.stack == "other"]
+    stacks = {"mlm": {"encoder"}, "clm": {"decoder"}, "mt": {"encoder", "decoder"}}[objective]
+    assert {block.stack for block in blocks} == stacks
+    for stack in stacks:
+        for layer in range(1, toys.LAYERS + 1):
+            found = {b.component for b in blocks if (b.stack, b.layer) == (stack, layer)}
+            is_cross = objective == "mt" and stack == "decoder"
+            assert found == (COMPONENTS | CROSS if is_cross else COMPONENTS)
+    heads = {block.component: block.heads for block in blocks}
+    assert heads["key"] == heads["query"] == heads["value"] == heads["out"] == toys.HEADS
+    assert heads["w1"] == heads["embeddings"] == 1
+
+
+def test_heads_are_rows_of_key_query_value_and_columns_of_out():
+    model = toys.model("clm")
+    part = partition(model)
+    names = [name for name, _ in model.named_parameters()]
+    head_dim = toys.DIM // toys.HEADS
+    for projection, dimension in [("k", 0), ("q", 0), ("v", 0), ("out", 1)]:
+        index = names.index(f"decoder.layers.1.self_attn.{projection}_proj.weight")
+        cells = placed(part)[index].view(toys.DIM, toys.DIM)
+        cells = cells - cells.min()
+        if dimension:
+            cells = cells.T
+        assert cells.tolist() == [[row // head_dim] * toys.DIM for row in range(toys.DIM)]
+
+
+def test_tied_embeddings_count_once():
+    model = toys.model("mt", share_all_embeddings=True)
+    part = partition(model)
+    found = [block.name for block in part.blocks if block.component in ("embeddings", "output")]
+    assert found == ["encoder.0.embeddings"]
+
+
+def test_a_parameter_without_a_rule_is_a_block_of_its_own():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gate = nn.Parameter(torch.ones(3, 2))
+
+    part = partition(Net())
+    assert [(block.name, block.heads) for block in part.blocks] == [("other.0.gate", 1)]
+    assert part.numel == 6
+
+
+def test_frozen_parameters_are_left_out():
+    model = toys.model("clm")
+    model.decoder.embed_tokens.weight.requires_grad = False
+    assert "embeddings" not in {block.component for block in partition(model).blocks}
+
+
+def test_pytorch_layers_are_placed_too():
+    model = nn.ModuleDict(
+        {"encoder": nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 12), 1)}
+    )
+    model["decoder"] = nn.TransformerDecoder(nn.TransformerDecoderLayer(8, 2, 12), 1)
+    part = partition(model)
+    names = {block.name for block in part.blocks}
+    assert {"encoder.1.key", "decoder.1.cross_query", "decoder.1.w2"} <= names
+    assert not [name for name in names if name.startswith("other")]
+    cells = placed(part)[0].view(3, 2, 4 * 8)
+    assert cells.unique().numel() == 6
+    assert (cells == cells[:, :, :1]).all()
+
+
+def test_heads_that_do_not_divide_a_tensor_are_refused():
+    module = nn.Linear(4, 5)
+    module.num_heads = 2
+    model = nn.ModuleDict({"attention": module})
+    with pytest.raises(ValueError, match=r"attention.weight: shape \(5, 4\).*2 heads"):
+        partition(model, [Rule(r"attention\.weight", ("key",), heads=0)])
+
+
+@given(
+    rows=st.integers(1, 9),
+    heads=st.integers(1, 4),
+    inner=st.integers(1, 9),
+    dimension=st.sampled_from([None, 0, 1]),
+    limit=st.integers(1, 200),
+)
+def test_tiles_cover_a_slice_in_order_with_the_same_cells(rows, heads, inner, dimension, limit):
+    module = nn.Linear(heads * inner, heads * rows, bias=False)
+    module.num_heads = heads
+    part = partition(nn.ModuleDict({"a": module}), [Rule(r"a\.weight", ("x",), dimension)])
+    tiles = tuple(tile for piece in part.slices for tile in piece.tiles(limit))
+    starts = [tile.start for tile in tiles]
+    assert starts == [sum(tile.numel for tile in tiles[:n]) for n in range(len(tiles))]
+    split = type(part)(part.blocks, tiles, part.sizes)
+    assert torch.equal(placed(split)[0], placed(part)[0])
+    assert all(tile.numel <= limit or tile.outer == 1 or tile.heads > 1 for tile in tiles)

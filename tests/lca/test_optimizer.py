@@ -1,0 +1,236 @@
+"""Against fairseq's Adam, and against the definitions written out with autograd."""
+
+import copy
+
+import fairseq.optim.adam
+import pytest
+import torch
+from torch import nn
+
+import toys
+from lca import optimizer as lca_optimizer
+from lca.allocation import per_block
+from lca.blocks import partition
+from lca.optimizer import Adam
+
+SETTINGS = dict(lr=2e-3, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.01)
+UPDATES = 6
+
+
+def train(objective, model, optimizer, updates=UPDATES):
+    """Yield after every update."""
+    for update in range(updates):
+        for group in optimizer.param_groups:
+            group["lr"] = SETTINGS["lr"] * (1 + update) / updates
+        optimizer.zero_grad()
+        toys.loss(objective, model, seed=update).backward()
+        optimizer.step()
+        yield update
+
+
+def attached(model, **settings):
+    optimizer = Adam(model.parameters(), **(SETTINGS | settings))
+    optimizer.attach(partition(model))
+    return optimizer
+
+
+def naive_terms(objective, model):
+    """Return per update the terms g_t * dtheta_t and g_(t+1) * dtheta_t of all parameters."""
+    reference = fairseq.optim.adam.Adam(model.parameters(), **SETTINGS)
+    thetas, gradients = [], []
+    before = [p.detach().clone() for p in model.parameters()]
+    for _ in train(objective, model, reference):
+        thetas.append(before)
+        gradients.append([p.grad.clone() for p in model.parameters()])
+        before = [p.detach().clone() for p in model.parameters()]
+    thetas.append(before)
+    own, following = [], []
+    for t in range(UPDATES):
+        moved = [b - a for a, b in zip(thetas[t], thetas[t + 1], strict=True)]
+        own.append([g * d for g, d in zip(gradients[t], moved, strict=True)])
+        if t + 1 < UPDATES:
+            following.append([g * d for g, d in zip(gradients[t + 1], moved, strict=True)])
+    return own, following
+
+
+def naive_allocation(terms, model, block, head=None):
+    """Sum the terms of a block by the names of its parameters, written out case by case."""
+    names = {
+        "key": "self_attn.k_proj.weight",
+        "query": "self_attn.q_proj.weight",
+        "value": "self_attn.v_proj.weight",
+        "out": "self_attn.out_proj.weight",
+        "cross_key": "encoder_attn.k_proj.weight",
+        "cross_query": "encoder_attn.q_proj.weight",
+        "cross_value": "encoder_attn.v_proj.weight",
+        "cross_out": "encoder_attn.out_proj.weight",
+        "w1": "fc1.weight",
+        "w2": "fc2.weight",
+    }
+    (term,) = [
+        term
+        for term, (name, _) in zip(terms, model.named_parameters(), strict=True)
+        if name.startswith(f"{block.stack}.")
+        and name.endswith(f"layers.{block.layer - 1}.{names[block.component]}")
+    ]
+    if head is not None:
+        width = toys.DIM // toys.HEADS
+        own = slice(head * width, (head + 1) * width)
+        term = term[:, own] if block.component.endswith("out") else term[own]
+    term = term.double()
+    return torch.stack([term.sum(), term.clamp(min=0).sum(), (term > 0).sum().double()])
+
+
+@pytest.fixture(params=["compiled", "pytorch"], autouse=True)
+def implementation(request, monkeypatch):
+    """Run every test with the compiled pass of the CPU and with the PyTorch operations."""
+    if request.param == "pytorch":
+        monkeypatch.setattr(Adam, "_run_on_cpu", Adam._run_anywhere)
+    return request.param
+
+
+def parameters(model):
+    return torch.cat([p.detach().reshape(-1) for p in model.parameters()])
+
+
+@pytest.mark.parametrize("objective", toys.OBJECTIVES)
+def test_parameters_equal_those_of_fairseqs_adam(objective, implementation):
+    """Bit for bit from PyTorch operations. The compiled pass rounds square roots correctly, which
+    PyTorch on the CPU does not always, so its updates may differ in the last bit."""
+    ours, theirs = toys.model(objective), toys.model(objective)
+    optimizer, reference = attached(ours), fairseq.optim.adam.Adam(theirs.parameters(), **SETTINGS)
+    for update in range(200):
+        for step in (optimizer, reference):
+            step.param_groups[0]["lr"] = SETTINGS["lr"] * min(1, update / 20)
+        toys.loss(objective, theirs, seed=update % 7).backward()
+        for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            mine.grad = other.grad
+        optimizer.step()
+        reference.step()
+        reference.zero_grad()
+    if implementation == "pytorch":
+        assert torch.equal(parameters(ours), parameters(theirs))
+    torch.testing.assert_close(parameters(ours), parameters(theirs), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"encoder_normalize_before": True}])
+@pytest.mark.parametrize("objective", toys.OBJECTIVES)
+def test_allocations_equal_naive_autograd(objective, options, monkeypatch):
+    monkeypatch.setattr(lca_optimizer, "TILE", 50)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    naive_model = toys.model(objective, **options)
+    model = copy.deepcopy(naive_model)
+    own, following = naive_terms(objective, naive_model)
+    optimizer = attached(model)
+    part = optimizer.partition
+    for update in train(objective, model, optimizer):
+        pairs = [(optimizer.own_batch, own[update])]
+        if update:
+            pairs.append((optimizer.next_batch, following[update - 1]))
+        for allocation, terms in pairs:
+            total = sum(term.double().sum() for term in terms)
+            magnitude = sum(term.double().abs().sum() for term in terms)
+            assert abs(allocation[:, 0].sum() - total) <= 1e-5 * magnitude
+            blocks = per_block(allocation, part)
+            cell = 0
+            for number, block in enumerate(part.blocks):
+                if block.layer and block.component not in ("norms", "biases"):
+                    close(blocks[number], naive_allocation(terms, model, block))
+                    for head in range(block.heads if block.heads > 1 else 0):
+                        expected = naive_allocation(terms, model, block, head)
+                        close(allocation[cell + head], expected)
+                cell += block.heads
+
+
+def close(found, expected):
+    """Sums agree to float32; counts may differ where a term is almost zero."""
+    torch.testing.assert_close(found[:2], expected[:2], rtol=1e-4, atol=1e-8)
+    assert abs(found[2] - expected[2]) <= 2
+
+
+def test_the_first_update_has_no_next_batch_value():
+    model = toys.model("clm")
+    optimizer = attached(model)
+    next(train("clm", model, optimizer))
+    assert not optimizer.next_batch.any()
+    assert optimizer.own_batch[:, 0].sum() < 0
+
+
+def test_a_flat_copy_of_the_parameters_gives_the_same():
+    model, flat_model = toys.model("mt"), toys.model("mt")
+    optimizer = attached(model)
+    flat = nn.Parameter(torch.cat([p.detach().reshape(-1) for p in flat_model.parameters()]))
+    flat_optimizer = Adam([flat], **SETTINGS)
+    flat_optimizer.attach(partition(flat_model))
+    for update in range(3):
+        optimizer.zero_grad()
+        toys.loss("mt", model, update).backward()
+        flat.grad = torch.cat([p.grad.reshape(-1) for p in model.parameters()])
+        optimizer.step()
+        flat_optimizer.step()
+        torch.testing.assert_close(flat_optimizer.own_batch, optimizer.own_batch)
+        torch.testing.assert_close(flat_optimizer.next_batch, optimizer.next_batch)
+
+
+def test_a_parameter_without_a_gradient_stays_and_is_allocated_nothing():
+    model = toys.model("clm")
+    optimizer = attached(model)
+    steps = train("clm", model, optimizer)
+    next(steps)
+    embeddings = model.decoder.embed_tokens.weight
+    cell = [b.component for b in optimizer.partition.blocks].index("embeddings")
+    cell = optimizer.partition.owners.index(cell)
+    embeddings.grad = None
+    before = embeddings.detach().clone()
+    optimizer.step()
+    assert torch.equal(embeddings, before)
+    assert not optimizer.own_batch[cell].any()
+    next(steps)
+    assert not optimizer.next_batch[cell].any()
+    assert optimizer.own_batch[cell].any()
+
+
+def test_clipping_is_undone_in_the_allocation_but_not_in_the_update():
+    model = toys.model("clm")
+    plain, clipped = attached(model), attached(copy.deepcopy(model))
+    clipped_model_parameters = clipped.param_groups[0]["params"]
+    for update in range(2):
+        plain.zero_grad()
+        toys.loss("clm", model, update).backward()
+        for p, q in zip(model.parameters(), clipped_model_parameters, strict=True):
+            q.grad = p.grad * 0.25
+        clipped.clip_coefficient = 0.25
+        before = [q.detach().clone() for q in clipped_model_parameters]
+        plain.step()
+        clipped.step()
+        expected = sum(
+            (p.grad.double() * (q.double() - b.double())).sum()
+            for p, q, b in zip(model.parameters(), clipped_model_parameters, before, strict=True)
+        )
+        assert clipped.own_batch[:, 0].sum() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_resuming_from_a_state_dict_continues_bit_for_bit():
+    model = toys.model("mlm")
+    optimizer = attached(model)
+    steps = train("mlm", model, optimizer)
+    next(steps), next(steps), next(steps)
+    resumed_model = copy.deepcopy(model)
+    resumed = attached(resumed_model)
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for one, other in ((model, optimizer), (resumed_model, resumed)):
+        other.zero_grad()
+        toys.loss("mlm", one, seed=9).backward()
+        other.step()
+    assert torch.equal(resumed.own_batch, optimizer.own_batch)
+    assert torch.equal(resumed.next_batch, optimizer.next_batch)
+
+
+def test_misuse_is_refused():
+    model, other = toys.model("clm"), toys.model("mt")
+    with pytest.raises(RuntimeError, match="attach"):
+        Adam(model.parameters()).step()
+    with pytest.raises(ValueError, match="not those of the partition"):
+        Adam(model.parameters()).attach(partition(other))
+    with pytest.raises(ValueError, match="float32"):
+        Adam(model.half().parameters()).attach(partition(model))

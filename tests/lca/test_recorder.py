@@ -1,0 +1,120 @@
+import json
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import toys
+from lca.allocation import empty, per_block
+from lca.blocks import partition
+from lca.recorder import LogError, Recorder, columns, consolidate
+
+PART = partition(toys.model("clm"))
+
+
+def allocation(value):
+    """An allocation whose every number tells the update and the cell it is of."""
+    found = empty(PART)
+    found += torch.arange(len(PART.owners))[:, None] / 1000
+    return found + value
+
+
+def record(recorder, updates):
+    for update in updates:
+        facts = dict.fromkeys(
+            ["loss", "learning_rate", "gradient_norm", "predicted_tokens", "overflows"], update
+        )
+        facts |= {"update": update, "loss_scale": 1.0}
+        recorder.record(facts, allocation(update), allocation(-(update - 1)))
+
+
+def recorded(folder):
+    tables = [pq.read_table(part) for part in sorted(folder.glob("part-*.parquet"))]
+    return [update for table in tables for update in table["update"].to_pylist()]
+
+
+def test_rows_survive_in_parts_and_are_consolidated(tmp_path):
+    recorder = Recorder(tmp_path, PART, {"seed": 1})
+    for updates in (range(1, 4), range(4, 5), range(5, 8)):
+        record(recorder, updates)
+        recorder.close_part()
+    log = tmp_path / "log.parquet"
+    consolidate(tmp_path, log, 6)
+    table = pq.read_table(log)
+    assert table["update"].to_pylist() == [1, 2, 3, 4, 5, 6]
+    assert table["loss"].to_pylist() == [1, 2, 3, 4, 5, 6]
+    for update, row in enumerate(table.to_pylist(), 1):
+        for number, block in enumerate(PART.blocks):
+            own = per_block(allocation(update), PART)[number]
+            following = per_block(allocation(-update), PART)[number]
+            for statistic, value in zip(("sum", "positive", "count"), own, strict=True):
+                found = row[f"own_batch/{statistic}/{block.name}"]
+                assert found == pytest.approx(value.item(), rel=1e-6)
+            found = row[f"next_batch/sum/{block.name}"]
+            assert found == pytest.approx(following[0].item(), rel=1e-6)
+            if block.heads > 1:
+                heads = [row[f"own_batch/sum/{block.name}/{h + 1}"] for h in range(block.heads)]
+                assert sum(heads) == pytest.approx(own[0].item(), rel=1e-6)
+                assert len(set(heads)) == block.heads
+    assert json.loads(table.schema.metadata[b"blocks"]) == PART.table()
+    assert json.loads(table.schema.metadata[b"about"]) == {"seed": 1}
+
+
+@pytest.mark.parametrize("restored", [0, 1, 3, 4, 5, 6])
+def test_resuming_drops_the_rows_beyond_the_restored_update(tmp_path, restored):
+    recorder = Recorder(tmp_path, PART, {})
+    for updates in (range(1, 4), range(4, 7)):
+        record(recorder, updates)
+        recorder.close_part()
+    record(recorder, range(7, 9))  # never closed: lost with the process
+    resumed = Recorder(tmp_path, PART, {})
+    resumed.resume(restored)
+    assert recorded(tmp_path) == list(range(1, restored + 1))
+    record(resumed, range(restored + 1, 11))
+    resumed.close_part()
+    consolidate(tmp_path, tmp_path / "log.parquet", 9)
+    assert pq.read_table(tmp_path / "log.parquet")["loss"].to_pylist() == list(range(1, 10))
+
+
+def test_rows_missing_before_the_restored_update_are_an_error(tmp_path):
+    recorder = Recorder(tmp_path, PART, {})
+    record(recorder, range(1, 4))
+    recorder.close_part()
+    with pytest.raises(LogError, match="ends at update 3 instead of 5"):
+        Recorder(tmp_path, PART, {}).resume(5)
+
+
+def test_a_gap_is_an_error_that_names_the_part(tmp_path):
+    recorder = Recorder(tmp_path, PART, {})
+    for updates in (range(1, 4), range(5, 7)):
+        record(recorder, updates)
+        recorder.close_part()
+    with pytest.raises(LogError, match=r"part-000000005-000000006.*starts at update 5 instead of 4"):
+        consolidate(tmp_path, tmp_path / "log.parquet", 5)
+    assert not (tmp_path / "log.parquet").exists()
+
+
+def test_a_full_disk_leaves_no_half_written_part(tmp_path, monkeypatch):
+    recorder = Recorder(tmp_path, PART, {})
+    record(recorder, range(1, 3))
+    recorder.close_part()
+    record(recorder, range(3, 5))
+
+    def no_space(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pq, "write_table", no_space)
+        with pytest.raises(OSError, match="No space left"):
+            recorder.close_part()
+    assert recorded(tmp_path) == [1, 2]
+    recorder.close_part()
+    assert recorded(tmp_path) == [1, 2, 3, 4]
+
+
+def test_columns_are_named_by_estimator_statistic_block_and_head():
+    names = columns(PART, "own_batch")
+    assert len(names) == len(set(names))
+    assert "own_batch/positive/decoder.2.key" in names
+    assert "own_batch/sum/decoder.2.out/2" in names
+    assert "own_batch/sum/decoder.2.w1/1" not in names

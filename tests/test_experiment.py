@@ -1,0 +1,117 @@
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from experiment import ConfigError, Run, check, main_runs, pair, runs, settings
+
+ROOT = Path(__file__).parents[1]
+SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+PAPER = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+
+
+def merged(base, changes):
+    """As Snakemake merges a --configfile: mappings key by key, all else replaced."""
+    result = copy.deepcopy(base)
+    for key, value in changes.items():
+        is_mapping = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merged(result[key], value) if is_mapping else value
+    return result
+
+
+def test_the_papers_runs():
+    names = {run.name for run in runs(PAPER)}
+    lms = {f"europarl/{o}/{lang}" for o in ("mlm", "clm") for lang in ("en", "de", "fi", "et")}
+    pairs = ("en-de", "de-en", "en-fi", "fi-en", "en-et", "et-en")
+    mts = {f"europarl/mt/{pair}" for pair in pairs}
+    assert names == {f"{name}/base/1" for name in lms | mts | {"wmt18/mt/en-de"}}
+
+
+def test_the_papers_hyperparameters():
+    """Table 2, against the text of the paper."""
+    training = PAPER["training"]
+    expected = dict(layers=12, heads=8, embed_dim=512, ffn_dim=2048, precision="fp16")
+    expected |= dict(total_updates=125000, warmup_updates=8000, lr=0.0005, adam_betas=[0.9, 0.98])
+    expected |= dict(adam_eps=1e-6, weight_decay=0.01, clip_norm=0.0, dropout=0.1)
+    expected |= dict(attention_dropout=0.0, activation="relu", tokens_per_sample=512)
+    assert {key: training[key] for key in expected} == expected
+    assert training["tokens_per_update"] == 16 * 2048
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.name)
+def test_every_shipped_configuration_is_accepted(path):
+    check(merged(PAPER, yaml.safe_load(path.read_text())), SCHEMA)
+
+
+def test_a_language_adds_its_runs_and_changes_no_other():
+    config = copy.deepcopy(PAPER)
+    config["runs"][0]["pairs"].append("en-fr")
+    check(config, SCHEMA)
+    added = set(runs(config)) - set(runs(PAPER))
+    names = {"mlm/fr", "clm/fr", "mt/en-fr", "mt/fr-en"}
+    assert {run.name for run in added} == {f"europarl/{name}/base/1" for name in names}
+    for run in runs(PAPER):
+        assert pair(config, run.corpus, run.languages) == pair(PAPER, run.corpus, run.languages)
+
+
+def test_the_pair_of_a_language():
+    assert pair(PAPER, "europarl", "en") == "en-de"
+    assert pair(PAPER, "europarl", "fi") == "en-fi"
+    assert pair(PAPER, "europarl", "et-en") == "en-et"
+    config = copy.deepcopy(PAPER)
+    config["runs"][0]["monolingual"] = {"en": "en-et"}
+    check(config, SCHEMA)
+    assert pair(config, "europarl", "en") == "en-et"
+    with pytest.raises(KeyError, match="sv"):
+        pair(PAPER, "europarl", "sv")
+
+
+def test_variants_and_seeds_multiply_the_runs():
+    config = merged(PAPER, {"variants": {"slow": {"lr": 1e-4}}, "seeds": [1, 2]})
+    check(config, SCHEMA)
+    assert len(runs(config)) == 4 * len(runs(PAPER))
+    assert settings(config, "slow") == PAPER["training"] | {"lr": 1e-4}
+    assert main_runs(config)[2] == Run("europarl", "mt", "en-de", "base", 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"trainig": {}}, r"config: unknown key 'trainig' \(did you mean training\?\); accepted: "),
+        ({"training": {"lrr": 1}}, r"training: unknown key 'lrr' \(did you mean lr\?\); accepted"),
+        ({"training": {"lr": "5e-4"}}, r"training.lr: '5e-4' is not of type number \(in YAML: 5"),
+        ({"training": {"dropout": 1.5}}, r"training.dropout: 1.5 is greater than"),
+        ({"training": {"embed_dim": 100}}, r"training.embed_dim: not divisible by 8 heads"),
+        ({"variants": {"x": {"norm": 1}}}, r"variants.x: unknown key 'norm'"),
+        ({"corpora": {"new": {"source": "opus"}}}, r"corpora.new.\w+: missing"),
+        ({"seeds": [1, 1]}, r"seeds: .*non-unique"),
+        ({"main_runs": {"clm": "europarl/clm/fr"}}, r"main_runs.clm: unknown value .*clm/fi"),
+        ({"main_runs": {"clm": "europarl/mlm/en"}}, r"main_runs.clm: unknown value"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_key(change, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        check(merged(PAPER, change), SCHEMA)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"corpus": "europal"}, r"runs\[0\].corpus: unknown value 'europal' \(did you mean europ"),
+        ({"objectives": ["clmm"]}, r"runs\[0\].objectives\[0\]: unknown value .*mlm, clm, mt"),
+        ({"pairs": ["en-xx"]}, r"runs\[0\].pairs: en-xx: unknown language 'xx'.*; accepted: bg, "),
+        ({"pairs": ["en"]}, r"runs\[0\].pairs\[0\]: 'en' does not match"),
+        ({"pairs": ["en-en"]}, r"a pair has two languages"),
+        ({"pairs": ["en-de", "de-en"]}, r"de-en.* is there twice|en-de.* is there twice"),
+        ({"monolingual": {"fi": "en-de"}}, r"runs\[0\].monolingual.fi: .*accepted: en-fi"),
+        ({"directions": "backward"}, r"runs\[0\].directions: .*both, forward"),
+    ],
+)
+def test_a_mistake_in_the_runs_is_one_line_that_names_the_key(change, message):
+    config = copy.deepcopy(PAPER)
+    config["runs"][0].update(change)
+    with pytest.raises(ConfigError, match=message) as error:
+        check(config, SCHEMA)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,70 @@
+# The configuration, checked, and the places of everything.
+
+from pathlib import Path
+
+import yaml
+
+sys.path.insert(0, str(Path(workflow.basedir).parent / "scripts"))
+
+import experiment
+
+with open(f"{workflow.basedir}/schemas/config.schema.yaml") as file:
+    schema = yaml.safe_load(file)
+try:
+    experiment.check(config, schema)
+except experiment.ConfigError as error:
+    sys.exit(f"error in the configuration: {error}")
+
+RUNS = experiment.runs(config)
+LANGUAGE = r"[a-z]{2,3}(_[A-Z]{2})?"
+
+PAIR = "results/data/{corpus}/{source}-{target}"
+RUN = "results/runs/{corpus}/{objective}/{languages}/{variant}/{seed}"
+
+
+wildcard_constraints:
+    corpus="|".join(config["corpora"]),
+    objective="mlm|clm|mt",
+    languages=rf"{LANGUAGE}(-{LANGUAGE})?",
+    source=LANGUAGE,
+    target=LANGUAGE,
+    language=LANGUAGE,
+    variant="|".join(config["variants"]),
+    seed=r"\d+",
+    split="train|valid|test",
+    scope=rf"joint|{LANGUAGE}",
+
+
+def corpus(wildcards):
+    """The corpus's entry in the configuration."""
+    return config["corpora"][wildcards.corpus]
+
+
+def dataset(wildcards):
+    """The binarised data of a run: joint for translation, monolingual for a language model."""
+    pair = experiment.pair(config, wildcards.corpus, wildcards.languages)
+    scope = "joint" if wildcards.objective == "mt" else wildcards.languages
+    return f"results/data/{wildcards.corpus}/{pair}/bin/{scope}"
+
+
+def languages(wildcards):
+    """The languages of a scope."""
+    if wildcards.scope == "joint":
+        return [wildcards.source, wildcards.target]
+    return [wildcards.scope]
+
+
+def splits(wildcards):
+    """The parts of a corpus that are not empty."""
+    return ["train", *(split for split in ("valid", "test") if corpus(wildcards)[split])]
+
+
+def encoded(wildcards):
+    """The encoded text of a scope, as train_source, train_target, valid_source and so on."""
+    folder = f"{PAIR}/bpe/{{scope}}".format(**wildcards)
+    sides = list(zip(("source", "target"), languages(wildcards)))
+    return {
+        f"{split}_{side}": f"{PAIR}/bpe/{{scope}}/{split}.{language}".format(**wildcards)
+        for side, language in sides
+        for split in splits(wildcards)
+    }

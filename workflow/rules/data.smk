@@ -1,0 +1,136 @@
+# From OPUS to fairseq's binary data. Every step leaves its counts and checksums in a manifest.
+
+
+rule download:
+    output:
+        folder=directory(f"{PAIR}/download"),
+        manifest=f"{PAIR}/download.json",
+    log:
+        "results/logs/download/{corpus}/{source}-{target}.log",
+    conda:
+        "../../envs/data.yaml"
+    params:
+        corpus=corpus,
+        mirror=config["opus_mirror"],
+        database=None,
+        source=lambda wildcards: wildcards.source,
+        target=lambda wildcards: wildcards.target,
+    script:
+        "../../scripts/download.py"
+
+
+rule read:
+    input:
+        folder=rules.download.output.folder,
+    output:
+        source=f"{PAIR}/read/{{source}}.gz",
+        target=f"{PAIR}/read/{{target}}.gz",
+        manifest=f"{PAIR}/read.json",
+    log:
+        "results/logs/read/{corpus}/{source}-{target}.log",
+    conda:
+        "../../envs/data.yaml"
+    params:
+        corpus=corpus,
+        source=lambda wildcards: wildcards.source,
+        target=lambda wildcards: wildcards.target,
+    script:
+        "../../scripts/read.py"
+
+
+rule clean:
+    input:
+        source=rules.read.output.source,
+        target=rules.read.output.target,
+    output:
+        source=f"{PAIR}/clean/{{source}}.gz",
+        target=f"{PAIR}/clean/{{target}}.gz",
+        manifest=f"{PAIR}/clean.json",
+    log:
+        "results/logs/clean/{corpus}/{source}-{target}.log",
+    conda:
+        "../../envs/data.yaml"
+    params:
+        max_words=config["cleaning"]["max_words"],
+        max_ratio=config["cleaning"]["max_ratio"],
+    script:
+        "../../scripts/clean.py"
+
+
+rule split:
+    input:
+        source=rules.clean.output.source,
+        target=rules.clean.output.target,
+    output:
+        train_source=f"{PAIR}/split/train.{{source}}.gz",
+        train_target=f"{PAIR}/split/train.{{target}}.gz",
+        valid_source=f"{PAIR}/split/valid.{{source}}.gz",
+        valid_target=f"{PAIR}/split/valid.{{target}}.gz",
+        test_source=f"{PAIR}/split/test.{{source}}.gz",
+        test_target=f"{PAIR}/split/test.{{target}}.gz",
+        manifest=f"{PAIR}/split.json",
+    log:
+        "results/logs/split/{corpus}/{source}-{target}.log",
+    conda:
+        "../../envs/data.yaml"
+    params:
+        valid=lambda wildcards: corpus(wildcards)["valid"],
+        test=lambda wildcards: corpus(wildcards)["test"],
+        max_train=lambda wildcards: corpus(wildcards).get("max_train"),
+        seed=1,
+    script:
+        "../../scripts/split.py"
+
+
+rule learn_bpe:
+    input:
+        text=lambda wildcards: expand(
+            f"{PAIR}/split/train.{{language}}.gz", language=languages(wildcards), **wildcards
+        ),
+    output:
+        model=f"{PAIR}/bpe/{{scope}}/spm.model",
+        dictionary=f"{PAIR}/bpe/{{scope}}/dict.txt",
+        manifest=f"{PAIR}/bpe/{{scope}}/bpe.json",
+    log:
+        "results/logs/learn_bpe/{corpus}/{source}-{target}/{scope}.log",
+    conda:
+        "../../envs/data.yaml"
+    params:
+        vocab_size=config["bpe"]["vocab_size"],
+        sample=config["bpe"]["sample"],
+    script:
+        "../../scripts/learn_bpe.py"
+
+
+rule encode:
+    input:
+        text=f"{PAIR}/split/{{split}}.{{language}}.gz",
+        model=rules.learn_bpe.output.model,
+    output:
+        text=temp(f"{PAIR}/bpe/{{scope}}/{{split}}.{{language}}"),
+    log:
+        "results/logs/encode/{corpus}/{source}-{target}/{scope}/{split}.{language}.log",
+    conda:
+        "../../envs/data.yaml"
+    threads: 2
+    script:
+        "../../scripts/encode.py"
+
+
+rule binarise:
+    input:
+        unpack(encoded),
+        dictionary=rules.learn_bpe.output.dictionary,
+    output:
+        folder=directory(f"{PAIR}/bin/{{scope}}"),
+        manifest=f"{PAIR}/bin/{{scope}}.json",
+    log:
+        "results/logs/binarise/{corpus}/{source}-{target}/{scope}.log",
+    conda:
+        "../../envs/train.yaml"
+    threads: 2
+    params:
+        source=lambda wildcards: languages(wildcards)[0],
+        target=lambda wildcards: (languages(wildcards)[1:] or [None])[0],
+    script:
+        "../../scripts/binarise.py"

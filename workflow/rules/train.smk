@@ -1,0 +1,36 @@
+# One training per run, and its log in small tables.
+
+
+rule train:
+    input:
+        data=dataset,
+        manifest=lambda wildcards: dataset(wildcards) + ".json",
+    output:
+        log=f"{RUN}/log.parquet",
+        manifest=f"{RUN}/run.json",
+    log:
+        "results/logs/train/{corpus}/{objective}/{languages}/{variant}/{seed}.log",
+    conda:
+        "../../envs/train.yaml"
+    threads: 1
+    resources:
+        max_tokens=2048,
+    params:
+        run="{corpus}/{objective}/{languages}/{variant}/{seed}",
+        settings=lambda wildcards: experiment.settings(config, wildcards.variant),
+        state="results/state",
+    script:
+        "../../scripts/train.py"
+
+
+rule aggregate:
+    input:
+        log=rules.train.output.log,
+    output:
+        totals=f"{RUN}/totals.parquet",
+    log:
+        "results/logs/aggregate/{corpus}/{objective}/{languages}/{variant}/{seed}.log",
+    conda:
+        "../../envs/figures.yaml"
+    script:
+        "../../scripts/aggregate.py"
