@@ -86,14 +86,18 @@ def settings(config: dict, variant: str) -> dict:
 
 def _languages(entry: dict, objective: str) -> Iterator[str]:
     """Yield what an entry's models of an objective are trained for, possibly repeated."""
+    if objective != "mt":
+        yield from entry.get("languages", _all_languages(entry))
+        return
     for pair in entry["pairs"]:
-        source, target = pair.split("-")
-        if objective != "mt":
-            yield from (source, target)
-        else:
-            yield pair
-            if entry.get("directions", "both") == "both":
-                yield f"{target}-{source}"
+        yield pair
+        if entry.get("directions", "both") == "both":
+            yield "-".join(reversed(pair.split("-")))
+
+
+def _all_languages(entry: dict) -> list[str]:
+    """Return the languages of an entry's pairs."""
+    return [language for pair in entry["pairs"] for language in pair.split("-")]
 
 
 def _check_entry(entry: dict, key: str, corpora: dict) -> None:
@@ -110,6 +114,10 @@ def _check_entry(entry: dict, key: str, corpora: dict) -> None:
             raise ConfigError(f"{key}.pairs: {pair}: a pair has two languages")
         if f"{target}-{source}" in entry["pairs"]:
             raise ConfigError(f"{key}.pairs: {pair}: is there twice; `directions` says which way")
+    for language in entry.get("languages", []):
+        if language not in _all_languages(entry):
+            choices = sorted(set(_all_languages(entry)))
+            raise ConfigError(_refuse(f"{key}.languages", language, choices))
     for language, pair in entry.get("monolingual", {}).items():
         choices = [choice for choice in entry["pairs"] if language in choice.split("-")]
         if pair not in choices:

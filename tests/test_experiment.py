@@ -67,6 +67,14 @@ def test_the_pair_of_a_language():
         pair(PAPER, "europarl", "sv")
 
 
+def test_language_models_can_be_of_some_languages_only():
+    config = copy.deepcopy(PAPER)
+    config["runs"][0]["languages"] = ["fi"]
+    config["runs"][0]["objectives"] = ["clm"]
+    config["runs"][0]["directions"] = "forward"
+    assert [run.name for run in runs(config)] == ["europarl/clm/fi/base/1", "wmt18/mt/en-de/base/1"]
+
+
 def test_variants_and_seeds_multiply_the_runs():
     config = merged(PAPER, {"variants": {"slow": {"lr": 1e-4}}, "seeds": [1, 2]})
     check(config, SCHEMA)
@@ -106,6 +114,7 @@ def test_a_mistake_is_one_line_that_names_the_key(change, message):
         ({"pairs": ["en-en"]}, r"a pair has two languages"),
         ({"pairs": ["en-de", "de-en"]}, r"de-en.* is there twice|en-de.* is there twice"),
         ({"monolingual": {"fi": "en-de"}}, r"runs\[0\].monolingual.fi: .*accepted: en-fi"),
+        ({"languages": ["en", "sv"]}, r"runs\[0\].languages: unknown value 'sv'.*de, en, et, fi"),
         ({"directions": "backward"}, r"runs\[0\].directions: .*both, forward"),
     ],
 )

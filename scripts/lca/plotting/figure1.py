@@ -5,10 +5,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .style import COLOURS, COMPONENTS, ESTIMATORS, OBJECTIVES
+from .style import COLOURS, COMPONENTS, ESTIMATORS, OBJECTIVES, lighter
 
-SHARED_SCALES = (("key", "query", "value", "out"), ("w1", "w2"))
-"""Attention and feed-forward differ by an order of magnitude; each has one scale per objective."""
+SHARED_SCALES = (("key", "query"), ("value", "out"), ("w1", "w2"))
+"""Components that work as one have one scale; between these pairs magnitudes differ too much."""
 
 
 def draw(totals: pd.DataFrame, estimator: str = "own_batch") -> Figure:
@@ -16,7 +16,7 @@ def draw(totals: pd.DataFrame, estimator: str = "own_batch") -> Figure:
 
     `totals` as of `lca.analysis.totals`, with a column `objective`. The bars are contributions,
     -LCA in nats per predicted token: a fall of the loss points upward. In translation the layers
-    of the encoder come first, in a lighter shade.
+    of the encoder come first, in a lighter shade. An objective without data is left out.
     """
     bars = totals[(totals["estimator"] == estimator) & (totals["head"] == 0)]
     objectives = [objective for objective in OBJECTIVES if objective in set(bars["objective"])]
@@ -33,7 +33,7 @@ def draw(totals: pd.DataFrame, estimator: str = "own_batch") -> Figure:
         row[0].set_ylabel(OBJECTIVES[objective], fontweight="bold")
     for panel, title in zip(axes[0], COMPONENTS.values(), strict=True):
         panel.set_title(title)
-    figure.supxlabel("Layer (translation: encoder E, decoder D)", fontsize=8)
+    figure.supxlabel("Layer", fontsize=8)
     figure.supylabel("Contribution, −ΣLCA (nats per predicted token)", fontsize=8)
     figure.suptitle(f"LCA summed over training ({ESTIMATORS[estimator]} estimator)", fontsize=10)
     return figure
@@ -46,15 +46,25 @@ def _bars(panel: Axes, bars: pd.DataFrame, objective: str) -> None:
         return
     bars = bars.sort_values(["stack", "layer"], key=_stack_order)
     has_two_stacks = bars["stack"].nunique() > 1
-    initials = bars["stack"].str[0].str.upper() if has_two_stacks else ""
-    labels = initials + bars["layer"].astype(str)
-    drawn = panel.bar(range(len(bars)), -bars["lca"], color=COLOURS[objective], width=0.8)
-    for bar, stack in zip(drawn, bars["stack"], strict=True):
-        if has_two_stacks and stack == "encoder":
-            bar.set_alpha(0.55)
+    colours = [
+        lighter(COLOURS[objective]) if has_two_stacks and stack == "encoder" else COLOURS[objective]
+        for stack in bars["stack"]
+    ]
+    panel.bar(range(len(bars)), -bars["lca"], color=colours, width=0.8)
+    panel.set_xticks(range(len(bars)), bars["layer"], fontsize=5.5)
+    panel.tick_params(axis="x", length=0, pad=2)
+    if has_two_stacks:
+        for stack, positions in bars.reset_index().groupby("stack").groups.items():
+            panel.annotate(
+                stack,
+                (positions.to_numpy().mean(), 0),
+                (0, -16),
+                xycoords=("data", "axes fraction"),
+                textcoords="offset points",
+                ha="center",
+                fontsize=6.5,
+            )
     panel.axhline(0, color="black", linewidth=0.6)
-    panel.set_xticks(range(len(bars)), labels, fontsize=5.5 if has_two_stacks else 6.5)
-    panel.tick_params(axis="x", length=0)
 
 
 def _stack_order(column: pd.Series) -> pd.Series:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 matplotlib.use("Agg")
@@ -28,6 +29,11 @@ COMPONENTS = {
 """The components that the paper plots, in its order."""
 
 ESTIMATORS = {"own_batch": "own batch", "next_batch": "next batch"}
+
+
+def lighter(colour: str, share: float = 0.5) -> tuple[float, float, float]:
+    """Return the colour mixed with `share` of white."""
+    return tuple(1 - (1 - part) * (1 - share) for part in to_rgb(colour))
 
 
 def save(figure: Figure, *paths: str | Path) -> None:

@@ -1,0 +1,183 @@
+"""Workspaces for the real Snakemake, and an environment in which training takes no time.
+
+A workspace is a folder with copies of the workflow's files: nothing is written to the checkout.
+"""
+
+import json
+import os
+import pickle
+import re
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+from torch import nn
+
+from lca.allocation import empty
+from lca.blocks import partition
+from lca.recorder import Recorder
+
+ROOT = Path(__file__).parents[1]
+UPDATES = 4  # of every fake training
+
+STUBS = {
+    "fairseq/data/__init__.py": """
+class Dictionary(list):
+    def load(path):
+        return Dictionary(open(path, encoding="utf-8"))
+
+    def eos(self):
+        return 2
+
+    def unk(self):
+        return 3
+""",
+    "fairseq/data/indexed_dataset.py": "def best_fitting_int_dtype(size): return 'uint8'",
+    "torch/__init__.py": """
+import pickle
+from . import cuda, nn
+
+def load(path, **options):
+    with open(path, "rb") as file:
+        return pickle.load(file)
+
+def __getattr__(name):
+    return type(name, (), {})
+""",
+    "torch/cuda.py": "def device_count(): return 0",
+    "torch/nn.py": "class Module: pass",
+}
+"""All of fairseq and PyTorch that the scripts use themselves; to import the real ones for every
+job would take most of the time of the tests."""
+
+PREPROCESS = """
+import shutil, sys
+from pathlib import Path
+
+options = dict(zip(sys.argv[1:], sys.argv[2:]))
+languages = [options[key] for key in ("-s", "-t") if key in options]
+folder = Path(options["--destdir"])
+folder.mkdir(parents=True)
+for part in ("train", "valid", "test"):
+    if f"--{part}pref" in options:
+        prefix = options[f"--{part}pref"]
+        for language in languages:
+            name = f"{part}.{'-'.join(languages)}.{language}.bin"
+            shutil.copyfile(f"{prefix}.{language}", folder / name)
+        if not languages:
+            shutil.copyfile(prefix, folder / f"{part}.bin")
+for name in ["preprocess.log", *(f"dict.{language}.txt" for language in languages or [""])]:
+    (folder / name.replace("..", ".")).touch()
+"""
+
+TRAIN = """
+import json, shutil, sys
+from pathlib import Path
+
+data, *words = sys.argv[1:]
+options = dict(word.removeprefix("--").split("=", 1) for word in words if "=" in word)
+bin = Path(__file__).parent
+with open(bin / "trainings.jsonl", "a") as file:
+    file.write(json.dumps({"data": data, **options}) + "\\n")
+if not Path(data).is_dir():
+    sys.exit(f"{data}: no such data")
+for option in ("save-dir", "lca-log"):
+    shutil.copytree(bin / option, options[option], dirs_exist_ok=True)
+"""
+
+
+class FakeBin:
+    """An environment whose `fairseq-preprocess` copies and whose `fairseq-train` pretends.
+
+    The latter leaves a checkpoint and a genuine log of `UPDATES` updates (and the one after).
+    """
+
+    def __init__(self, folder: Path) -> None:
+        venv.create(folder, symlinks=True)
+        self.bin = folder / "bin"
+        self.python = self.bin / "python"
+        (packages,) = folder.glob("lib/python*/site-packages")
+        # Behind this environment's own packages, so that the stub is found first.
+        (packages / "real.pth").write_text("\n".join(path for path in sys.path if "site-" in path))
+        for name, content in STUBS.items():
+            (packages / name).parent.mkdir(parents=True, exist_ok=True)
+            (packages / name).write_text(content)
+        for name, program in (("fairseq-preprocess", PREPROCESS), ("fairseq-train", TRAIN)):
+            (self.bin / name).write_text(f"#!{self.python} -S\n{program}")
+            (self.bin / name).chmod(0o755)
+        (self.bin / "opus_read").symlink_to(Path(sys.executable).parent / "opus_read")
+        _write_checkpoint(self.bin / "save-dir")
+        _write_log(self.bin / "lca-log")
+
+    def trainings(self) -> list[dict]:
+        """Return the options of every training so far, with its `data`."""
+        record = self.bin / "trainings.jsonl"
+        return [json.loads(line) for line in record.open()] if record.exists() else []
+
+
+def _write_checkpoint(folder: Path) -> None:
+    folder.mkdir()
+    state = {"optimizer_history": [{"num_updates": UPDATES + 1}]}
+    (folder / "checkpoint_last.pt").write_bytes(pickle.dumps(state))
+
+
+def _write_log(folder: Path) -> None:
+    part = partition(nn.Transformer(8, 2, 2, 2, 8, batch_first=True))
+    recorder = Recorder(folder, part, {})
+    facts = ["loss", "learning_rate", "gradient_norm", "predicted_tokens", "loss_scale"]
+    for update in range(1, UPDATES + 2):
+        row = {"update": update, "overflows": 0, **dict.fromkeys(facts, update)}
+        recorder.record(row, empty(part) - update, empty(part) - update / 2)
+    recorder.close_part()
+
+
+def workspace(folder: Path) -> Path:
+    """Make a workspace in `folder`, which may exist; return it."""
+    for name in ("workflow", "scripts", "config", "profiles"):
+        shutil.copytree(ROOT / name, folder / name)
+    for name in ("envs", "resources"):
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+def start_snakemake(folder: Path, *arguments: str, python: Path = sys.executable, **options):
+    """Start Snakemake in a workspace, in a process group of its own; return the `Popen`."""
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "XDG_CONFIG_HOME": str(folder / ".config"),  # none of the user's own profiles
+    }
+    return subprocess.Popen(
+        [python, "-m", "snakemake", "--cores=1", "--nocolor", *arguments],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        **options,
+    )
+
+
+def snakemake(folder: Path, *arguments: str, python: Path = sys.executable) -> tuple[int, str]:
+    """Run Snakemake in a workspace; return its exit status and all that it printed."""
+    process = start_snakemake(folder, *arguments, python=python)
+    output, _ = process.communicate()
+    return process.returncode, output
+
+
+def jobs(output: str) -> dict[str, set[str]]:
+    """Return the first output of every job that Snakemake ran or would run, by the rule's name."""
+    found = {}
+    for rule, facts in re.findall(r"^(?:local)?rule (\w+):\n((?: {4}.*\n)*)", output, re.MULTILINE):
+        first = re.search(r"output: ([^,\n]+)", facts)
+        found.setdefault(rule, set()).add(first[1] if first else "")
+    return found
+
+
+def count(output: str) -> dict[str, int]:
+    """Return the number of jobs of each rule."""
+    return {rule: len(outputs) for rule, outputs in jobs(output).items()}
