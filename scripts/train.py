@@ -24,6 +24,8 @@ from manifest import read_manifest, sha256, write_manifest
 RECIPE = 1
 """Raised by hand when a change of the code changes what a training yields."""
 
+ARCHITECTURES = {"mlm": "roberta", "clm": "transformer_lm", "mt": "transformer"}
+STACKS = {"mlm": ["encoder"], "clm": ["decoder"], "mt": ["encoder", "decoder"]}
 PLUGIN = Path(__file__).parent / "lca" / "fairseq_plugin"
 PACKAGES = ("torch", "ve-fairseq", "sentencepiece", "opustools", "numpy", "pyarrow")
 
@@ -65,19 +67,14 @@ def arguments(
         "save-interval-updates": settings["checkpoint_every"],
         "keep-interval-updates": 2,
     }
-    flags = ["--no-epoch-checkpoints", "--disable-validation"]
-    if settings["precision"] != "fp32":
-        flags.append(f"--{settings['precision']}")
-    if devices == 0:
-        flags.append("--cpu")
+    flags = _flags(objective, settings, devices)
     return [f"--{name}={value}" for name, value in options.items()] + flags
 
 
 def _model(objective: str, settings: dict) -> dict:
     """Return the options of the architecture; translation halves the layers between its stacks."""
-    architectures = {"mlm": "roberta", "clm": "transformer_lm", "mt": "transformer"}
-    stacks = {"mlm": ["encoder"], "clm": ["decoder"], "mt": ["encoder", "decoder"]}[objective]
-    options = {"arch": architectures[objective]}
+    stacks = STACKS[objective]
+    options = {"arch": ARCHITECTURES[objective]}
     for stack in stacks:
         options |= {
             f"{stack}-layers": settings["layers"] // len(stacks),
@@ -86,6 +83,18 @@ def _model(objective: str, settings: dict) -> dict:
             f"{stack}-attention-heads": settings["heads"],
         }
     return options
+
+
+def _flags(objective: str, settings: dict, devices: int) -> list[str]:
+    """Return the options without a value."""
+    flags = ["--no-epoch-checkpoints", "--disable-validation"]
+    if settings["norm"][objective] == "pre":
+        flags += [f"--{stack}-normalize-before" for stack in STACKS[objective]]
+    if settings["precision"] != "fp32":
+        flags.append(f"--{settings['precision']}")
+    if devices == 0:
+        flags.append("--cpu")
+    return flags
 
 
 def _task(objective: str, languages: str, settings: dict) -> dict:

@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 UPDATES = 4  # of every fake training
 
 STUBS = {
+    "fairseq/__init__.py": "",
     "fairseq/data/__init__.py": """
 class Dictionary(list):
     def load(path):

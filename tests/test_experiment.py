@@ -91,7 +91,7 @@ def test_variants_and_seeds_multiply_the_runs():
         ({"training": {"lr": "5e-4"}}, r"training.lr: '5e-4' is not of type number \(in YAML: 5"),
         ({"training": {"dropout": 1.5}}, r"training.dropout: 1.5 is greater than"),
         ({"training": {"embed_dim": 100}}, r"training.embed_dim: not divisible by 8 heads"),
-        ({"variants": {"x": {"norm": 1}}}, r"variants.x: unknown key 'norm'"),
+        ({"variants": {"x": {"nrom": 1}}}, r"variants.x: unknown key 'nrom' .did you mean norm"),
         ({"corpora": {"new": {"source": "opus"}}}, r"corpora.new.\w+: missing"),
         ({"seeds": [1, 1]}, r"seeds: .*non-unique"),
         ({"main_runs": {"clm": "europarl/clm/fr"}}, r"main_runs.clm: unknown value .*clm/fi"),

@@ -89,7 +89,9 @@ def test_a_gap_is_an_error_that_names_the_part(tmp_path):
     for updates in (range(1, 4), range(5, 7)):
         record(recorder, updates)
         recorder.close_part()
-    with pytest.raises(LogError, match=r"part-000000005-000000006.*starts at update 5 instead of 4"):
+    with pytest.raises(
+        LogError, match=r"part-000000005-000000006.*starts at update 5 instead of 4"
+    ):
         consolidate(tmp_path, tmp_path / "log.parquet", 5)
     assert not (tmp_path / "log.parquet").exists()
 

@@ -4,11 +4,16 @@ The only part of the library that imports fairseq. Any task and model will do; e
 run is recorded in DIR (see `lca.recorder`).
 """
 
+import os
 import sys
 from pathlib import Path
 
 # fairseq imports this folder as a top-level module, whose parent package it does not know.
 sys.path.append(str(Path(__file__).resolve().parents[2]))
+
+# fairseq's checkpoints hold its settings as Python objects, which torch.load refuses by default;
+# they are this run's own.
+os.environ.setdefault("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
 
 from . import hooks, optimizer  # noqa: E402, F401
 

@@ -1,0 +1,193 @@
+"""LCA inside fairseq's own Trainer, against the gradients and parameters that it leaves behind."""
+
+import copy
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from fairseq import checkpoint_utils, options, tasks, utils
+from fairseq.data import Dictionary, indexed_dataset
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.trainer import Trainer
+
+from lca.recorder import FACTS, columns, values
+
+PLUGIN = "scripts/lca/fairseq_plugin"
+ARCHITECTURES = {
+    "clm": ["--task=language_modeling", "--arch=transformer_lm", "--criterion=cross_entropy"],
+    "mlm": ["--task=masked_lm", "--arch=roberta", "--criterion=masked_lm"],
+    "mt": ["--task=translation", "--arch=transformer", "--criterion=cross_entropy"],
+}
+SIZES = dict(layers=2, embed_dim=16, ffn_embed_dim=32, attention_heads=2)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """60 random sentences of a 20-word language, and as many of another."""
+    folder = tmp_path_factory.mktemp("data")
+    dictionary = Dictionary()
+    for number in range(20):
+        dictionary.add_symbol(f"w{number}")
+    generator = torch.Generator().manual_seed(3)
+    sentences = [torch.randint(4, 24, (8,), generator=generator) for _ in range(60)]
+    for name in ("train", "train.en-de.en", "train.en-de.de"):
+        builder = indexed_dataset.make_builder(str(folder / f"{name}.bin"), "mmap", vocab_size=24)
+        for sentence in sentences:
+            builder.add_item(torch.cat([sentence, torch.tensor([dictionary.eos()])]))
+        builder.finalize(str(folder / f"{name}.idx"))
+    for name in ("dict.txt", "dict.en.txt", "dict.de.txt"):
+        dictionary.save(str(folder / name))
+    return folder
+
+
+def start(data, folder, objective, *more, optimizer="lca_adam", common=()):
+    """Return a trainer, restored from the folder's checkpoint if there is one, and its batches.
+
+    `common` are settings for which fairseq's command line wants an accelerator.
+    """
+    stacks = {"clm": ["decoder"], "mlm": ["encoder"], "mt": ["encoder", "decoder"]}[objective]
+    arguments = [
+        str(data),
+        f"--user-dir={PLUGIN}",
+        *ARCHITECTURES[objective],
+        *(f"--{s}-{k.replace('_', '-')}={v}" for s in stacks for k, v in SIZES.items()),
+        *([] if objective == "mt" else ["--tokens-per-sample=9"]),
+        *(["--source-lang=en", "--target-lang=de"] if objective == "mt" else []),
+        *([f"--lca-log={folder}/log"] if optimizer == "lca_adam" else []),
+        *(f"--optimizer={optimizer}", "--lr=0.01", "--weight-decay=0.01"),
+        *("--dropout=0.1", "--batch-size=5", f"--save-dir={folder}/checkpoints", "--cpu", *more),
+    ]
+    parser = options.get_training_parser()
+    cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, arguments))
+    for setting in common:
+        cfg.common[setting] = True
+    utils.set_torch_seed(1)
+    task = tasks.setup_task(cfg.task)
+    trainer = Trainer(cfg, task, task.build_model(cfg.model), task.build_criterion(cfg.criterion))
+    _, epoch = checkpoint_utils.load_checkpoint(cfg.checkpoint, trainer)
+    batches = list(epoch.next_epoch_itr(shuffle=False))
+    size = cfg.optimization.update_freq[0]
+    return trainer, [batches[i : i + size] for i in range(0, len(batches), size)]
+
+
+def parameters(trainer):
+    """Return the parameters that the optimizer moves: with bf16 the float32 copies."""
+    return [p.detach().clone() for p in trainer.optimizer.optimizer.param_groups[0]["params"]]
+
+
+def gradients(trainer):
+    return [p.grad.float() for p in trainer.optimizer.optimizer.param_groups[0]["params"]]
+
+
+def dot(gradient, before, after):
+    return sum(
+        (g.double() * (b.double() - a.double())).sum().item()
+        for g, a, b in zip(gradient, before, after, strict=True)
+    )
+
+
+@pytest.mark.parametrize("objective", ARCHITECTURES)
+@pytest.mark.parametrize("setting", ["", "--update-freq=4", "--clip-norm=0.05", "bf16"])
+def test_blocks_add_up_to_the_dot_products_of_what_fairseq_did(data, tmp_path, objective, setting):
+    more, common = ([], ["bf16"]) if setting == "bf16" else (setting.split(), [])
+    trainer, batches = start(data, tmp_path, objective, *more, common=common)
+    before, moved_by_last = parameters(trainer), None
+    for samples in batches[:3]:
+        trainer.train_step(samples)
+        after, gradient = parameters(trainer), gradients(trainer)
+        adam = trainer.optimizer.optimizer
+        scale = 1.0
+        if setting.startswith("--clip-norm"):
+            norm = torch.sqrt(sum((g.double() ** 2).sum() for g in gradient)).item()
+            assert norm == pytest.approx(0.05, rel=1e-3)
+            scale = trainer.lca_recorder.rows[-1][3] / norm  # the norm before clipping
+        own = scale * dot(gradient, before, after)
+        assert adam.own_batch[:, 0].sum().item() == pytest.approx(own, rel=1e-5)
+        if moved_by_last:
+            following = scale * dot(gradient, *moved_by_last)
+            magnitude = scale * dot([g.abs() for g in gradient], *map_abs(*moved_by_last))
+            found = adam.next_batch[:, 0].sum().item()
+            assert found == pytest.approx(following, abs=2e-5 * magnitude)
+        moved_by_last, before = (before, after), after
+    assert [row[0] for row in trainer.lca_recorder.rows] == [1, 2, 3]
+
+
+def map_abs(before, after):
+    """Return (0, |after - before|), whose difference is the absolute displacement."""
+    moved = [(b - a).abs() for a, b in zip(before, after, strict=True)]
+    return [torch.zeros_like(m) for m in moved], moved
+
+
+def test_the_row_of_an_update_holds_what_fairseq_knows_of_it(data, tmp_path):
+    trainer, batches = start(data, tmp_path, "clm")
+    reference = copy.deepcopy(trainer.model)
+    samples = batches[0]
+    trainer.train_step(samples)
+    trainer.consolidate_optimizer()
+    trainer.save_checkpoint(str(tmp_path / "checkpoint.pt"), {})
+    (part,) = (tmp_path / "log").glob("part-*.parquet")
+    row = pq.read_table(part).to_pylist()[0]
+    torch.manual_seed(trainer.cfg.common.seed)  # fairseq seeds dropout by update
+    utils.set_torch_seed(trainer.cfg.common.seed)
+    logits, _ = reference(**samples[0]["net_input"])
+    target = samples[0]["target"]
+    loss = torch.nn.functional.cross_entropy(
+        logits.reshape(-1, logits.shape[-1]), target.reshape(-1), ignore_index=1
+    )
+    assert row["update"] == 1
+    assert row["loss"] == pytest.approx(loss.item(), rel=1e-5)
+    assert row["predicted_tokens"] == (target != 1).sum().item()
+    assert row["learning_rate"] == pytest.approx(0.01)
+    assert row["gradient_norm"] > 0
+    assert (row["loss_scale"], row["overflows"]) == (1.0, 0)
+    names = columns(trainer.lca_recorder.partition, "own_batch")
+    recorded = values(trainer.lca_recorder.partition, trainer.optimizer.optimizer.own_batch)
+    assert [row[name] for name in names] == pytest.approx(recorded, rel=1e-6)
+
+
+@pytest.mark.parametrize("objective", ARCHITECTURES)
+def test_interrupted_training_continues_bit_for_bit(data, tmp_path, objective):
+    whole, batches = start(data, tmp_path / "whole", objective)
+    for samples in batches[:6]:
+        whole.train_step(samples)
+    first, batches = start(data, tmp_path / "parts", objective)
+    for samples in batches[:3]:
+        first.train_step(samples)
+    path = tmp_path / "parts/checkpoints/checkpoint_last.pt"
+    path.parent.mkdir()
+    iterator = first.get_train_iterator(1, load_dataset=False)
+    first.consolidate_optimizer()
+    first.save_checkpoint(str(path), {"train_iterator": iterator.state_dict(), "val_loss": None})
+    first.train_step(batches[3])  # lost: no checkpoint follows
+    second, _ = start(data, tmp_path / "parts", objective)
+    assert second.get_num_updates() == 3
+    for samples in batches[3:6]:
+        second.train_step(samples)
+    for one, other in zip(parameters(whole), parameters(second), strict=True):
+        assert torch.equal(one, other)
+    assert without_time(second) == without_time(whole)[3:]
+
+
+def without_time(trainer):
+    position = list(FACTS).index("seconds")
+    return [row[:position] + row[position + 1 :] for row in trainer.lca_recorder.rows]
+
+
+@pytest.mark.parametrize("setting", ["memory_efficient_bf16", "amp"])
+def test_precisions_without_a_float32_copy_are_refused(data, tmp_path, setting):
+    option = f"--{setting}".replace("_", "-")
+    with pytest.raises(ValueError, match=f"lca_adam does not support {option}"):
+        start(data, tmp_path, "clm", common=["bf16" if "bf16" in setting else "amp", setting])
+
+
+@pytest.mark.parametrize("option", ["--sentence-avg", "--ddp-backend=slowmo"])
+def test_what_lca_does_not_support_is_refused(data, tmp_path, option):
+    with pytest.raises(ValueError, match=f"lca_adam does not support {option.replace('=', ' ')}"):
+        start(data, tmp_path, "clm", option)
+
+
+def test_without_lca_adam_fairseq_is_as_it_was(data, tmp_path):
+    trainer, batches = start(data, tmp_path, "clm", optimizer="sgd")
+    trainer.train_step(batches[0])
+    assert trainer.get_num_updates() == 1
+    assert not (tmp_path / "log").exists()

@@ -1,0 +1,227 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+
+import opus_tree
+from fake_bin import ROOT, count, snakemake, start_snakemake, workspace
+from manifest import sha256
+from train import PLUGIN, arguments
+
+pytestmark = pytest.mark.slow
+
+BUNDLED = ROOT / "resources/opus/LibreOfficeHelp/v7.4/moses/de-en.txt.zip"
+UPDATES = 40
+MAX_TOKENS = 128  # two micro-batches
+CONFIG = {
+    "corpora": {
+        "toy": opus_tree.corpus("moses") | {"languages": ["de", "en"], "valid": 20, "test": 10}
+    },
+    "opus_mirror": "opus",
+    "runs": [
+        {
+            "corpus": "toy",
+            "pairs": ["en-de"],
+            "objectives": ["mlm", "clm", "mt"],
+            "directions": "forward",
+        }
+    ],
+    "main_runs": {"mlm": "toy/mlm/en", "clm": "toy/clm/en", "mt": "toy/mt/en-de"},
+    "bpe": {"vocab_size": 300},
+    "training": {
+        "layers": 2,
+        "heads": 2,
+        "embed_dim": 16,
+        "ffn_dim": 32,
+        "lr": 0.002,
+        "warmup_updates": 5,
+        "total_updates": UPDATES,
+        "tokens_per_update": 2 * MAX_TOKENS,
+        "tokens_per_sample": 32,
+        "precision": "fp32",
+        "checkpoint_every": 10,
+    },
+}
+PAPER = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+TRAINING = PAPER["training"] | CONFIG["training"]
+RUNS = {"mlm": "mlm/en", "clm": "clm/en", "mt": "mt/en-de"}
+OPTIONS = (
+    *("--configfile", "config.yaml"),
+    *("--set-resources", f"train:max_tokens={MAX_TOKENS}", "--"),
+)
+
+
+def write_corpus(path, pairs=1500):
+    """Write the first short pairs of the bundled corpus."""
+    with zipfile.ZipFile(BUNDLED) as archive:
+        names = sorted(name for name in archive.namelist() if name.endswith((".de", ".en")))
+        sides = [archive.read(name).decode().split("\n") for name in names]
+    short = [pair for pair in zip(*sides, strict=True) if all(2 < len(s) < 60 for s in pair)]
+    lines = zip(*short[:pairs], strict=True)
+    members = {
+        f"Toy.de-en.{language}": "".join(f"{line}\n" for line in side).encode()
+        for language, side in zip(("de", "en"), lines, strict=True)
+    }
+    opus_tree.write_zip(path, members)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A workspace in which Figure 1 was drawn by one uninterrupted call."""
+    folder = workspace(tmp_path_factory.mktemp("workspace"))
+    write_corpus(folder / "opus" / opus_tree.ROOT / "moses" / "de-en.txt.zip")
+    (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG))
+    status, output = snakemake(folder, *OPTIONS, "results/figures/figure1.pdf")
+    assert status == 0, output
+    assert count(output)["train"] == 3
+    return folder
+
+
+def run_folder(folder, objective):
+    return folder / "results/runs/toy" / RUNS[objective] / "base/1"
+
+
+def state_of(folder, objective):
+    manifest = json.loads((run_folder(folder, objective) / "run.json").read_text())
+    return folder / manifest["state"]
+
+
+def load(checkpoint):
+    return torch.load(checkpoint, map_location="cpu", weights_only=False)
+
+
+def test_figure_1_is_there(folder):
+    figures = folder / "results/figures"
+    pdf = (figures / "figure1.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF-") and pdf.rstrip().endswith(b"%%EOF")
+    image = plt.imread(figures / "figure1.png")
+    assert min(image.shape[:2]) > 300
+    assert image[..., :3].std() > 0.02
+
+
+@pytest.mark.parametrize("objective", RUNS)
+def test_the_log_has_every_update_once(folder, objective):
+    table = pq.read_table(run_folder(folder, objective) / "log.parquet")
+    assert table["update"].to_pylist() == list(range(1, UPDATES + 1))
+    values = table.to_pandas().to_numpy()
+    assert np.isfinite(values).all()
+    loss, lr = table["loss"].to_numpy(), table["learning_rate"].to_numpy()
+    assert loss[-5:].mean() < loss[:5].mean()
+    warmup = CONFIG["training"]["warmup_updates"]
+    assert lr[0] == 0  # fairseq's schedule counts the updates before
+    assert lr.argmax() == warmup and lr[warmup] == pytest.approx(CONFIG["training"]["lr"])
+    blocks = {row["name"] for row in json.loads(table.schema.metadata[b"blocks"])}
+    stacks = {"mlm": {"encoder.1", "encoder.2"}, "clm": {"decoder.1", "decoder.2"}}
+    for stack in stacks.get(objective, {"encoder.1", "decoder.1"}):
+        assert {f"{stack}.{name}" for name in ("key", "query", "value", "out", "w1", "w2")} < blocks
+
+
+@pytest.mark.parametrize("objective", RUNS)
+def test_the_manifest_tells_what_was_run(folder, objective):
+    run = run_folder(folder, objective)
+    manifest = json.loads((run / "run.json").read_text())
+    assert manifest["run"] == f"toy/{RUNS[objective]}/base/1"
+    assert manifest["settings"] == TRAINING
+    scope = "joint" if objective == "mt" else "en"
+    data = json.loads((folder / f"results/data/toy/en-de/bin/{scope}.json").read_text())
+    assert manifest["data"] == data["sha256"]
+    assert manifest["sha256"] == {"log": sha256(run / "log.parquet")}
+    last = state_of(folder, objective) / "checkpoints/checkpoint_last.pt"
+    assert manifest["checkpoint_sha256"] == sha256(last)
+    assert load(last)["optimizer_history"][-1]["num_updates"] == UPDATES + 1
+    assert (manifest["devices"], manifest["max_tokens"]) == (torch.cuda.device_count(), MAX_TOKENS)
+    assert {"torch", "ve-fairseq"} < manifest["packages"].keys()
+    assert manifest["started"] <= manifest["finished"]
+
+
+@pytest.mark.parametrize("estimator", ["own_batch", "next_batch"])
+def test_a_bar_of_figure_1_is_the_sum_of_its_column(folder, estimator):
+    run = run_folder(folder, "mt")
+    totals = pd.read_parquet(run / "totals.parquet")
+    bar = totals.query(
+        f"estimator == '{estimator}' and stack == 'decoder' and layer == 1"
+        " and component == 'w1' and head == 0"
+    )
+    column = pq.read_table(run / "log.parquet")[f"{estimator}/sum/decoder.1.w1"].to_numpy()
+    assert bar["lca"].item() == pytest.approx(column.sum(dtype=np.float64), rel=1e-5)
+    assert column[1:].all()
+
+
+def test_a_killed_training_ends_as_if_nothing_had_happened(folder):
+    run, state = run_folder(folder, "clm"), state_of(folder, "clm")
+    log = run / "log.parquet"
+    expected = pq.read_table(log).drop_columns("seconds")
+    parameters = load(state / "checkpoints/checkpoint_last.pt")["model"]
+    shutil.rmtree(run)
+    shutil.rmtree(state)
+    target = str(log.relative_to(folder))
+
+    process = start_snakemake(folder, *OPTIONS, target)
+    deadline = time.monotonic() + 120
+    while not list(state.glob("checkpoints/checkpoint_*_10.pt")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    saved = {int(path.stem.split("_")[2]) for path in state.glob("checkpoints/checkpoint_*_*.pt")}
+    assert 10 in saved and max(saved) < UPDATES
+    assert not log.exists()
+
+    assert snakemake(folder, "--unlock", *OPTIONS[:-1])[0] == 0
+    status, output = snakemake(folder, *OPTIONS, target)
+    assert status == 0, output
+    words = (folder / "results/logs/train/toy/clm/en/base/1.log").read_text()
+    assert f"@ {max(saved)} updates" in words
+    assert pq.read_table(log).drop_columns("seconds").equals(expected)
+    resumed = load(state / "checkpoints/checkpoint_last.pt")["model"]
+    assert resumed.keys() == parameters.keys()
+    assert all(torch.equal(resumed[name], parameters[name]) for name in parameters)
+
+
+def test_the_log_is_gradient_times_displacement(folder, tmp_path):
+    """Both follow from consecutive checkpoints: the gradient from Adam's first moment."""
+    subprocess.run(
+        [
+            Path(sys.executable).parent / "fairseq-train",
+            folder / "results/data/toy/en-de/bin/en",
+            *(f"--user-dir={PLUGIN}", f"--lca-log={tmp_path}/log", f"--save-dir={tmp_path}"),
+            *arguments("clm", "en", TRAINING, MAX_TOKENS, torch.cuda.device_count()),
+            *("--max-update=4", "--save-interval-updates=1", "--keep-interval-updates=-1"),
+        ],
+        check=True,
+        capture_output=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    thetas, moments = [], []
+    for update in range(1, 5):
+        checkpoint = load(next(tmp_path.glob(f"checkpoint_*_{update}.pt")))
+        theta = [p.double() for name, p in checkpoint["model"].items() if "version" not in name]
+        states = checkpoint["last_optimizer_state"]["state"]
+        m = [states[index]["exp_avg"].double() for index in range(len(states))]
+        assert [p.shape for p in theta] == [p.shape for p in m]
+        thetas.append(torch.cat([p.flatten() for p in theta]))
+        moments.append(torch.cat([p.flatten() for p in m]))
+    beta = TRAINING["adam_betas"][0]
+    rows = pd.concat(map(pd.read_parquet, sorted((tmp_path / "log").glob("part-*.parquet"))))
+    blocks = [name for name in rows if name.startswith("own_batch/sum/") and name.count("/") == 2]
+    for update in (3, 4):
+        gradient = (moments[update - 1] - beta * moments[update - 2]) / (1 - beta)
+        row = rows.set_index("update").loc[update]
+        for estimator, step in (("own_batch", update), ("next_batch", update - 1)):
+            expected = gradient @ (thetas[step - 1] - thetas[step - 2])
+            names = [name.replace("own_batch", estimator) for name in blocks]
+            assert row[names].sum() == pytest.approx(expected.item(), rel=1e-4)
+            assert abs(expected) > 1e-4

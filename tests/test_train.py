@@ -1,0 +1,243 @@
+import copy
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from fairseq import options
+from fairseq.data import Dictionary
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.models import build_model
+
+import train
+from job import InputError
+from train import arguments, count_devices, locked, micro_batches, newest_checkpoint, state_folder
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # from Hydra
+
+CONFIG = Path(__file__).parents[1] / "config" / "config.yaml"
+PAPER = yaml.safe_load(CONFIG.read_text())["training"]
+LANGUAGES = {"mlm": "en", "clm": "en", "mt": "en-de"}
+CHECKSUMS = {"train.bin": "1f", "dict.txt": "2e"}
+
+
+def parsed(objective, **changes):
+    """fairseq-train's own view of the arguments."""
+    words = arguments(objective, LANGUAGES[objective], PAPER | changes, 2048, devices=1)
+    words = ["data", f"--user-dir={train.PLUGIN}", "--lca-log=log", *words]
+    parser = options.get_training_parser()
+    return convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, words))
+
+
+@pytest.fixture(scope="module", params=LANGUAGES)
+def run(request):
+    return request.param, parsed(request.param)
+
+
+def test_table_2_for_every_objective(run):
+    _, found = run
+    assert found.optimizer._name == "lca_adam"
+    assert eval(found.optimizer.adam_betas) == (0.9, 0.98)
+    assert (found.optimizer.adam_eps, found.optimizer.weight_decay) == (1e-6, 0.01)
+    assert found.lr_scheduler._name == "polynomial_decay"
+    assert found.lr_scheduler.warmup_updates == 8000
+    assert found.lr_scheduler.total_num_update == 125000
+    assert found.lr_scheduler.end_learning_rate == 0
+    assert (found.optimization.lr, found.optimization.clip_norm) == ([0.0005], 0.0)
+    assert (found.optimization.update_freq, found.dataset.max_tokens) == ([16], 2048)
+    assert found.optimization.max_update == 125000 + 1
+    assert found.common.fp16 and not found.common.cpu
+    model = found.model
+    assert (model.dropout, model.attention_dropout, model.activation_fn) == (0.1, 0.0, "relu")
+    assert getattr(model, "activation_dropout", 0) == 0
+
+
+def test_the_models_of_table_2(run):
+    objective, found = run
+    stacks = {"mlm": ["encoder"], "clm": ["decoder"], "mt": ["encoder", "decoder"]}[objective]
+    for stack in stacks:
+        sizes = [
+            getattr(found.model, f"{stack}_{name}")
+            for name in ("layers", "embed_dim", "ffn_embed_dim", "attention_heads")
+        ]
+        assert sizes == [6 if objective == "mt" else 12, 512, 2048, 8]
+
+
+def test_the_tasks(run):
+    objective, found = run
+    tasks = {"mlm": "masked_lm", "clm": "language_modeling", "mt": "translation"}
+    assert found.task._name == tasks[objective]
+    assert found.criterion._name == ("masked_lm" if objective == "mlm" else "cross_entropy")
+    assert not getattr(found.criterion, "sentence_avg", False)
+    if objective == "mt":
+        assert (found.task.source_lang, found.task.target_lang) == ("en", "de")
+    else:
+        assert found.task.tokens_per_sample == 512
+    if objective == "mlm":
+        task = found.task
+        assert (task.mask_prob, task.leave_unmasked_prob, task.random_token_prob) == (
+            0.15,
+            0.1,
+            0.1,
+        )
+
+
+def test_the_model_that_fairseq_builds_has_its_layers():
+    found = parsed("mt", layers=4, embed_dim=16, ffn_dim=24, heads=2)
+    task = type("Task", (), dict.fromkeys(("source_dictionary", "target_dictionary"), Dictionary()))
+    model = build_model(found.model, task)
+    for stack in (model.encoder, model.decoder):
+        assert len(stack.layers) == 2
+        assert stack.layers[0].self_attn.num_heads == 2
+        assert stack.layers[0].fc1.weight.shape == (24, 16)
+        assert not stack.layers[0].normalize_before
+
+
+def test_checkpoints_are_by_updates_alone(run):
+    checkpoint = run[1].checkpoint
+    assert (checkpoint.save_interval_updates, checkpoint.keep_interval_updates) == (1000, 2)
+    assert checkpoint.no_epoch_checkpoints
+    assert run[1].dataset.disable_validation
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16", "fp32"])
+def test_the_precision(precision):
+    words = arguments("clm", "en", PAPER | {"precision": precision}, 2048, devices=1)
+    assert {"fp16", "bf16"} & {word.strip("-") for word in words} == {precision} - {"fp32"}
+
+
+def test_without_devices_the_cpu_is_named():
+    settings = PAPER | {"precision": "fp32"}
+    assert "--cpu" in arguments("clm", "en", settings, 2048, devices=0)
+    assert "--cpu" not in arguments("clm", "en", settings, 2048, devices=1)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "most", "devices", "expected"),
+    [
+        (32768, 2048, 0, (2048, 16)),
+        (32768, 2048, 1, (2048, 16)),
+        (32768, 2048, 4, (2048, 4)),
+        (32768, 100_000, 1, (32768, 1)),
+        (32768, 100_000, 2, (16384, 1)),
+        (1000, 300, 1, (250, 4)),
+    ],
+)
+def test_micro_batches_make_exactly_one_update(tokens, most, devices, expected):
+    size, number = micro_batches(tokens, most, devices)
+    assert (size, number) == expected
+    assert size <= most
+    assert size * number * max(devices, 1) == tokens
+
+
+@pytest.mark.parametrize(("tokens", "most", "devices"), [(32768, 3000, 1), (100, 100, 3)])
+def test_an_update_that_micro_batches_do_not_make_names_the_settings(tokens, most, devices):
+    message = rf"^training.tokens_per_update: {tokens} is not divisible .*{most} tokens \(max_tok"
+    with pytest.raises(InputError, match=message):
+        micro_batches(tokens, most, devices)
+
+
+def recipe(**changes):
+    return {"run": "c/clm/en/base/1", "settings": PAPER, "data": CHECKSUMS} | changes
+
+
+def folder_of(**changes):
+    found = recipe(**changes)
+    return state_folder(Path("state"), found["run"], found)
+
+
+def changed(value):
+    return [*value, 0] if isinstance(value, list) else f"{value}1"
+
+
+@pytest.mark.parametrize("key", PAPER)
+def test_every_setting_has_its_own_state(key):
+    settings = copy.deepcopy(PAPER)
+    settings[key] = changed(settings[key])
+    assert folder_of(settings=settings) != folder_of()
+
+
+def test_data_seed_and_recipe_have_their_own_states(monkeypatch):
+    found = {
+        folder_of(),
+        folder_of(data=CHECKSUMS | {"train.bin": "1e"}),
+        folder_of(run="c/clm/en/base/2"),
+    }
+    monkeypatch.setattr(train, "RECIPE", train.RECIPE + 1)
+    assert len({*found, folder_of()}) == 4
+
+
+def test_the_state_does_not_depend_on_the_order_of_the_settings():
+    assert folder_of(settings=dict(reversed(PAPER.items()))) == folder_of()
+    assert folder_of().parent == Path("state")
+    assert folder_of().name.startswith("c-clm-en-base-1-")
+
+
+def test_a_model_is_trained_by_one_process_at_a_time(tmp_path):
+    folder = tmp_path / "state" / "run"
+    refused = pytest.raises(InputError, match=f"^{folder}: another process is training")
+    with locked(folder), locked(tmp_path / "state" / "other"), refused, locked(folder):
+        pass
+    with locked(folder):
+        pass
+
+
+def test_a_trainer_keeps_the_lock_of_its_dead_parent(tmp_path):
+    with locked(tmp_path) as lock:
+        trainer = subprocess.Popen(["sleep", "60"], pass_fds=[lock])
+    try:
+        with pytest.raises(InputError, match="another process"), locked(tmp_path):
+            pass
+    finally:
+        trainer.kill()
+        trainer.wait()
+    with locked(tmp_path):
+        pass
+
+
+def save(path, updates):
+    torch.save({"optimizer_history": [{"num_updates": updates}], "model": torch.ones(999)}, path)
+    return path
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def test_without_checkpoints_the_last_is_where_the_first_will_be(tmp_path):
+    assert newest_checkpoint(tmp_path / "none") == tmp_path / "none" / "checkpoint_last.pt"
+
+
+def test_the_newest_checkpoint_is_that_of_the_most_updates(tmp_path):
+    last = save(tmp_path / "checkpoint_last.pt", 20)
+    save(tmp_path / "checkpoint_1_9.pt", 9)
+    assert newest_checkpoint(tmp_path) == last
+    newer = save(tmp_path / "checkpoint_2_100.pt", 100)
+    assert newest_checkpoint(tmp_path) == newer
+
+
+def test_a_truncated_checkpoint_is_passed_over(tmp_path, capsys):
+    last = save(tmp_path / "checkpoint_last.pt", 300)
+    truncate(last)
+    save(tmp_path / "checkpoint_1_90.pt", 90)
+    good = save(tmp_path / "checkpoint_1_100.pt", 100)
+    truncate(save(tmp_path / "checkpoint_1_200.pt", 200))
+    assert newest_checkpoint(tmp_path) == good
+    assert f"{last}: cannot be read, is passed over" in capsys.readouterr().err
+
+
+def test_with_nothing_but_broken_checkpoints_training_starts_anew(tmp_path):
+    last = save(tmp_path / "checkpoint_last.pt", 300)
+    truncate(last)
+    (tmp_path / "checkpoint_1_100.pt").touch()
+    assert newest_checkpoint(tmp_path) == last
+
+
+def test_fp16_is_refused_on_the_cpu(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    with pytest.raises(InputError, match="^training.precision: fp16 needs a CUDA device"):
+        count_devices("fp16")
+    assert (count_devices("fp32"), count_devices("bf16")) == (0, 0)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert count_devices("fp16") == 2

@@ -1,0 +1,277 @@
+import random
+import shutil
+
+import pytest
+import yaml
+
+import opus_tree
+from fake_bin import UPDATES, FakeBin, count, jobs, snakemake, workspace
+
+DATA = {"download", "read", "clean", "split"}
+BPE = {"learn_bpe", "encode", "binarise"}
+RESULTS = {"train", "aggregate", "figure1", "all"}
+DONE = "Nothing to be done"
+FIGURE = "results/figures/figure1.pdf"
+
+ENTRY = {
+    "corpus": "toy",
+    "pairs": ["en-de"],
+    "objectives": ["mlm", "clm", "mt"],
+    "languages": ["en"],
+    "directions": "forward",
+}
+LARGER = {"runs": [ENTRY | {"pairs": ["en-de", "en-fi"], "languages": ["en", "fi"]}]}
+TOY = {
+    "corpora": {
+        "toy": opus_tree.corpus("moses") | {"languages": ["de", "en", "fi"], "valid": 0, "test": 0}
+    },
+    "opus_mirror": "opus",
+    "runs": [ENTRY],
+    "main_runs": {"mlm": "toy/mlm/en", "clm": "toy/clm/en", "mt": "toy/mt/en-de"},
+    "bpe": {"vocab_size": 120},
+    "training": {"total_updates": UPDATES, "precision": "fp32"},
+}
+
+
+def archive(folder, pair):
+    return folder / "opus" / opus_tree.ROOT / "moses" / f"{pair}.txt.zip"
+
+
+def write_corpus(path, pair):
+    rng = random.Random(pair)
+    words = ["".join(rng.choices("abcdefgh", k=rng.randint(1, 5))) for _ in range(50)]
+    sides = {
+        language: "".join(f"{' '.join(rng.choices(words, k=6))} {language}\n" for _ in range(300))
+        for language in pair.split("-")
+    }
+    opus_tree.write_zip(path, {f"Toy.{pair}.{side}": t.encode() for side, t in sides.items()})
+
+
+def toy_workspace(folder):
+    workspace(folder)
+    for pair in ("de-en", "en-fi"):
+        write_corpus(archive(folder, pair), pair)
+    (folder / "toy.yaml").write_text(yaml.safe_dump(TOY))
+    return folder
+
+
+class Finished:
+    """A workspace in which the toy experiment is done, by fake trainings."""
+
+    def __init__(self, folder):
+        self.folder = toy_workspace(folder / "workspace")
+        self.fake = FakeBin(folder / "venv")
+        self.first = self.run()
+
+    def run(self, *arguments, change=None):
+        """Run Snakemake with the toy's configuration and a change of it; return its output."""
+        (self.folder / "change.yaml").write_text(yaml.safe_dump(change or {}))
+        status, output = snakemake(
+            self.folder,
+            *arguments,
+            *("--configfile", "toy.yaml", "change.yaml"),
+            python=self.fake.python,
+        )
+        assert status == 0, output
+        return output
+
+    def plan(self, change):
+        return jobs(self.run("--dry-run", change=change))
+
+    def files(self):
+        """Return the time stamps of all results but the logs."""
+        results = self.folder / "results"
+        files = {path.relative_to(results): path for path in results.rglob("*") if path.is_file()}
+        return {
+            str(name): path.stat().st_mtime_ns
+            for name, path in files.items()
+            if name.parts[0] != "logs"
+        }
+
+
+@pytest.fixture(scope="module")
+def paper(tmp_path_factory):
+    return workspace(tmp_path_factory.mktemp("paper"))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return Finished(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture(scope="module")
+def enlarged(finished):
+    """The finished workspace after a pair was added: files and trainings before, the output."""
+    before = finished.files(), finished.fake.trainings()
+    return *before, finished.run(change=LARGER)
+
+
+def logs(corpus, *names):
+    return {f"results/runs/{corpus}/{name}/base/1/log.parquet" for name in names}
+
+
+def test_the_paper_from_nothing(paper):
+    status, output = snakemake(paper, "--dry-run")
+    assert status == 0, output
+    expected = dict.fromkeys(DATA, 4) | dict(learn_bpe=8, binarise=8, train=15, aggregate=15)
+    # of Europarl's pairs 3 parts of 2 languages, of WMT's 2; of each language 3 parts
+    expected |= dict(encode=3 * 6 + 4 + 4 * 3, figure1=1)
+    assert expected.items() <= count(output).items()
+    assert not (paper / "results").exists()
+
+
+def test_figure_1_needs_three_trainings_and_one_pair(paper):
+    status, output = snakemake(paper, "--dry-run", FIGURE)
+    assert status == 0, output
+    planned = jobs(output)
+    assert planned["train"] == logs("europarl", "mlm/en", "clm/en", "mt/en-de")
+    data = {path for rule in DATA | BPE for path in planned[rule]}
+    assert all(path.startswith("results/data/europarl/en-de/") for path in data)
+    assert {rule: len(planned[rule]) for rule in DATA} == dict.fromkeys(DATA, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"trainig": {"lr": 1}}, "config: unknown key 'trainig' (did you mean training?)"),
+        ({"training": {"lr": "5e-4"}}, "training.lr: '5e-4' is not of type number"),
+        ({"runs": [ENTRY | {"pairs": ["en-xx"]}]}, "runs[0].pairs: en-xx: unknown language 'xx'"),
+    ],
+    ids=["key", "type", "language"],
+)
+def test_a_mistake_in_the_configuration_is_one_line_before_anything_is_done(
+    tmp_path, change, message
+):
+    workspace(tmp_path)
+    for name, content in (("toy.yaml", TOY), ("change.yaml", change)):
+        (tmp_path / name).write_text(yaml.safe_dump(content))
+    status, output = snakemake(tmp_path, "--configfile", "toy.yaml", "change.yaml")
+    assert status != 0
+    (error,) = (line for line in output.splitlines() if "error" in line.lower())
+    assert error.startswith(f"error in the configuration: {message}")
+    assert "Traceback" not in output and "job" not in output
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_truncated_archive_is_named_and_once_mended_the_run_goes_on(tmp_path):
+    toy_workspace(tmp_path)
+    path = archive(tmp_path, "de-en")
+    opus_tree.truncate(path)
+    target = "results/data/toy/en-de/read.json"
+    status, output = snakemake(tmp_path, "--configfile", "toy.yaml", "--", target)
+    assert status != 0
+    assert f"error: {path.relative_to(tmp_path)}: damaged or truncated" in output
+    assert "Traceback" not in output
+    assert count(output) == {"download": 1}
+    data = tmp_path / "results/data"
+    assert [path for path in data.rglob("*") if path.is_file()] == []
+
+    write_corpus(path, "de-en")
+    status, output = snakemake(tmp_path, "--configfile", "toy.yaml", "--", target)
+    assert status == 0, output
+    assert count(output) == {"download": 1, "read": 1}
+    downloaded = data / "toy/en-de/download/Toy_v1_moses_de-en.txt.zip"
+    assert downloaded.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.xfail(strict=True, reason="Snakemake's own traceback")
+def test_a_results_folder_that_cannot_be_written_is_one_clear_line(tmp_path):
+    toy_workspace(tmp_path)
+    (tmp_path / "results").write_text("I am a file")
+    status, output = snakemake(tmp_path, "--configfile", "toy.yaml")
+    assert status != 0
+    assert "Traceback" not in output
+    assert [line for line in output.splitlines() if line.startswith("error: results: ")]
+
+
+def test_every_model_is_trained_once_on_its_own_data(finished):
+    assert count(finished.first).items() >= dict(train=3, aggregate=3, binarise=2).items()
+    trained = {
+        (training["task"], training.get("target-lang"), training["data"])
+        for training in finished.fake.trainings()[:3]
+    }
+    data = "results/data/toy/en-de/bin"
+    assert trained == {
+        ("translation", "de", f"{data}/joint"),
+        ("masked_lm", None, f"{data}/en"),
+        ("language_modeling", None, f"{data}/en"),
+    }
+
+
+def test_what_is_done_is_not_done_again(finished):
+    assert DONE in finished.run()
+
+
+def test_the_figure_alone_is_redrawn_when_it_is_gone(finished):
+    figure = finished.folder / FIGURE
+    aside = figure.rename(figure.with_suffix(".aside"))
+    assert jobs(finished.run("--dry-run", FIGURE)) == {"figure1": {FIGURE}}
+    aside.rename(figure)
+
+
+def test_a_training_setting_reruns_the_trainings_on_the_same_data(finished):
+    planned = finished.plan({"training": {"lr": 0.001}})
+    assert planned.keys() == RESULTS
+    assert len(planned["train"]) == 3
+
+
+def test_another_vocabulary_reruns_from_the_bpe_on(finished):
+    planned = finished.plan({"bpe": {"vocab_size": 100}})
+    assert planned.keys() == BPE | RESULTS
+    assert (len(planned["binarise"]), len(planned["train"])) == (2, 3)
+
+
+def test_another_seed_adds_trainings_only(finished):
+    planned = finished.plan({"seeds": [1, 2]})
+    assert planned.keys() == {"train", "aggregate", "all"}
+    assert len(planned["train"]) == 3
+    assert all("/base/2/" in path for path in planned["train"])
+
+
+def test_another_card_retrains_nothing(finished):
+    assert DONE in finished.run("--dry-run", "--set-resources", "train:max_tokens=1024")
+
+
+@pytest.mark.xfail(strict=True, reason="the whole corpus entry is a param of download and read")
+def test_a_language_added_to_a_corpus_reruns_nothing(finished):
+    corpora = {"toy": {"languages": ["de", "en", "et", "fi"]}}
+    assert finished.plan({"corpora": corpora}) == {}
+
+
+@pytest.mark.xfail(strict=True, reason="the whole corpus entry is a param of download and read")
+def test_another_validation_size_reruns_from_the_split_on(finished):
+    planned = finished.plan({"corpora": {"toy": {"valid": 10}}})
+    assert planned.keys() == {"split"} | BPE | RESULTS
+
+
+def test_an_added_pair_runs_only_what_is_new(finished, enlarged):
+    files, trainings, output = enlarged
+    done = jobs(output)
+    assert done.keys() == DATA | BPE | {"train", "aggregate", "all"}
+    assert done["train"] == logs("toy", "mlm/fi", "clm/fi", "mt/en-fi")
+    data = {path for rule in DATA | BPE for path in done[rule]}
+    assert all(path.startswith("results/data/toy/en-fi/") for path in data)
+    assert len(done["binarise"]) == 2
+    now = finished.files()
+    assert {name: now.get(name) for name in files} == files
+    trained = finished.fake.trainings()
+    assert trained[: len(trainings)] == trainings
+    assert len(trained) == len(trainings) + 3
+
+
+def test_a_removed_pair_loses_nothing(finished, enlarged):
+    before = finished.files()
+    assert DONE in finished.run()
+    assert finished.files() == before
+    assert "runs/toy/mt/en-fi/base/1/log.parquet" in before
+
+
+def test_a_lost_log_is_made_again_without_a_training(finished, enlarged):
+    run = finished.folder / "results/runs/toy/clm/fi/base/1"
+    before, trainings = (run / "totals.parquet").read_bytes(), finished.fake.trainings()
+    shutil.rmtree(run)
+    totals = run.relative_to(finished.folder) / "totals.parquet"
+    output = finished.run(str(totals), change=LARGER)
+    assert count(output) == {"train": 1, "aggregate": 1}
+    assert (run / "totals.parquet").read_bytes() == before
+    assert finished.fake.trainings() == trainings
