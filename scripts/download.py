@@ -69,8 +69,10 @@ def download(
     """Put the files of a corpus into `folder` under the names that `opus_read` looks for.
 
     They come from the tree `mirror` where it is given, otherwise from the network. Returns the
-    origin (path in the mirror or URL) of each file by its name.
+    origin (path in the mirror or URL) of each file by its name. Raises `InputError`.
     """
+    if corpus["source"] != "opus":
+        raise InputError(f"corpora: source {corpus['source']!r} cannot be fetched yet; opus can")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if mirror is not None:

@@ -150,7 +150,7 @@ def test_a_connection_that_breaks(mirror, folder, database, url, monkeypatch):
 
 
 def test_a_corpus_that_opus_lacks(folder):
-    missing = {"name": "NoSuchCorpus", "version": "v1", "format": "moses"}
+    missing = {"source": "opus", "name": "NoSuchCorpus", "version": "v1", "format": "moses"}
     with pytest.raises(InputError, match="^NoSuchCorpus/v1/moses/de-en.txt.zip: not among"):
         download(missing, "en", "de", folder)
 
@@ -159,3 +159,8 @@ def test_a_missing_database_is_not_replaced(folder, tmp_path):
     with pytest.raises(InputError, match=f"{tmp_path / 'none.db'}: no such OpusTools database"):
         download(corpus("moses"), "en", "de", folder, database=tmp_path / "none.db")
     assert not (tmp_path / "none.db").exists()
+
+
+def test_a_source_that_cannot_be_fetched(tmp_path):
+    with pytest.raises(InputError, match="source 'mtdata' cannot be fetched"):
+        download({"source": "mtdata", "parts": ["x"]}, "en", "de", tmp_path)

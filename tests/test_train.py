@@ -1,5 +1,7 @@
 import copy
 import subprocess
+from collections import defaultdict
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -83,15 +85,36 @@ def test_the_tasks(run):
         )
 
 
-def test_the_model_that_fairseq_builds_has_its_layers():
-    found = parsed("mt", layers=4, embed_dim=16, ffn_dim=24, heads=2)
-    task = type("Task", (), dict.fromkeys(("source_dictionary", "target_dictionary"), Dictionary()))
-    model = build_model(found.model, task)
-    for stack in (model.encoder, model.decoder):
-        assert len(stack.layers) == 2
-        assert stack.layers[0].self_attn.num_heads == 2
-        assert stack.layers[0].fc1.weight.shape == (24, 16)
-        assert not stack.layers[0].normalize_before
+def built(objective, norm):
+    """The model that fairseq builds of small settings."""
+    found = parsed(objective, layers=4, embed_dim=16, ffn_dim=24, heads=2, norm={objective: norm})
+    names = ("source_dictionary", "target_dictionary", "dictionary")
+    return build_model(found.model, type("Task", (), dict.fromkeys(names, Dictionary())))
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+@pytest.mark.parametrize("objective", LANGUAGES)
+def test_the_layers_that_fairseq_builds(objective, norm):
+    stacks = defaultdict(list)
+    for name, module in built(objective, norm).named_modules():
+        if hasattr(module, "self_attn"):
+            stacks["encoder" if "encoder" in name else "decoder"].append(module)
+    names = {"mlm": ["encoder"], "clm": ["decoder"], "mt": ["encoder", "decoder"]}[objective]
+    assert {name: len(layers) for name, layers in stacks.items()} == dict.fromkeys(
+        names, 4 // len(names)
+    )
+    for layer in chain.from_iterable(stacks.values()):
+        assert layer.self_attn.num_heads == 2
+        assert layer.fc1.weight.shape == (24, 16)
+        assert layer.normalize_before == (norm == "pre")
+
+
+@pytest.mark.parametrize("objective", LANGUAGES)
+def test_the_embeddings_are_as_wide_as_the_layers(objective):
+    shapes = {name: tuple(p.shape) for name, p in built(objective, "post").named_parameters()}
+    tables = [shape for name, shape in shapes.items() if "embed_tokens" in name]
+    assert tables and all(width == 16 for _, width in tables)
+    assert not [name for name in shapes if "project_" in name]
 
 
 def test_checkpoints_are_by_updates_alone(run):
