@@ -82,6 +82,8 @@ def _model(objective: str, settings: dict) -> dict:
             f"{stack}-ffn-embed-dim": settings["ffn_dim"],
             f"{stack}-attention-heads": settings["heads"],
         }
+    if objective == "clm":  # otherwise 512 wide, and projected, whatever the model's width
+        options |= dict.fromkeys(("decoder-input-dim", "decoder-output-dim"), settings["embed_dim"])
     return options
 
 
@@ -206,7 +208,8 @@ def main(
     manifest: Path,
 ) -> None:
     """Train `run`, or go on with it, and write its log and manifest."""
-    recipe = {"run": run, "settings": settings, "data": read_manifest(data_manifest)["sha256"]}
+    shaping = {key: value for key, value in settings.items() if key != "checkpoint_every"}
+    recipe = {"run": run, "settings": shaping, "data": read_manifest(data_manifest)["sha256"]}
     _, objective, languages, _, seed = run.split("/")
     folder = state_folder(state, run, recipe)
     started = datetime.now(UTC).isoformat(timespec="seconds")

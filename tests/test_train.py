@@ -109,7 +109,7 @@ def test_the_layers_that_fairseq_builds(objective, norm):
         assert layer.normalize_before == (norm == "pre")
 
 
-@pytest.mark.parametrize("objective", LANGUAGES)
+@pytest.mark.parametrize("objective", ["mlm", "clm", "mt"])
 def test_the_embeddings_are_as_wide_as_the_layers(objective):
     shapes = {name: tuple(p.shape) for name, p in built(objective, "post").named_parameters()}
     tables = [shape for name, shape in shapes.items() if "embed_tokens" in name]

@@ -174,7 +174,6 @@ def test_a_truncated_archive_is_named_and_once_mended_the_run_goes_on(tmp_path):
     assert downloaded.read_bytes() == path.read_bytes()
 
 
-@pytest.mark.xfail(strict=True, reason="Snakemake's own traceback")
 def test_a_results_folder_that_cannot_be_written_is_one_clear_line(tmp_path):
     toy_workspace(tmp_path)
     (tmp_path / "results").write_text("I am a file")
@@ -232,13 +231,11 @@ def test_another_card_retrains_nothing(finished):
     assert DONE in finished.run("--dry-run", "--set-resources", "train:max_tokens=1024")
 
 
-@pytest.mark.xfail(strict=True, reason="the whole corpus entry is a param of download and read")
 def test_a_language_added_to_a_corpus_reruns_nothing(finished):
     corpora = {"toy": {"languages": ["de", "en", "et", "fi"]}}
     assert finished.plan({"corpora": corpora}) == {}
 
 
-@pytest.mark.xfail(strict=True, reason="the whole corpus entry is a param of download and read")
 def test_another_validation_size_reruns_from_the_split_on(finished):
     planned = finished.plan({"corpora": {"toy": {"valid": 10}}})
     assert planned.keys() == {"split"} | BPE | RESULTS

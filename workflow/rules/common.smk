@@ -1,5 +1,6 @@
 # The configuration, checked, and the places of everything.
 
+import os
 from pathlib import Path
 
 import yaml
@@ -14,6 +15,10 @@ try:
     experiment.check(config, schema)
 except experiment.ConfigError as error:
     sys.exit(f"error in the configuration: {error}")
+
+results = Path("results")
+if results.exists() and not (results.is_dir() and os.access(results, os.W_OK)):
+    sys.exit("error: results: not a folder that can be written to")
 
 RUNS = experiment.runs(config)
 LANGUAGE = r"[a-z]{2,3}(_[A-Z]{2})?"
@@ -40,6 +45,12 @@ def corpus(wildcards):
     return config["corpora"][wildcards.corpus]
 
 
+def origin(wildcards):
+    """What of the corpus's entry says where its text comes from."""
+    keys = ("source", "name", "version", "format", "parts")
+    return {key: value for key, value in corpus(wildcards).items() if key in keys}
+
+
 def dataset(wildcards):
     """The binarised data of a run: joint for translation, monolingual for a language model."""
     pair = experiment.pair(config, wildcards.corpus, wildcards.languages)
@@ -61,7 +72,6 @@ def splits(wildcards):
 
 def encoded(wildcards):
     """The encoded text of a scope, as train_source, train_target, valid_source and so on."""
-    folder = f"{PAIR}/bpe/{{scope}}".format(**wildcards)
     sides = list(zip(("source", "target"), languages(wildcards)))
     return {
         f"{split}_{side}": f"{PAIR}/bpe/{{scope}}/{split}.{language}".format(**wildcards)

@@ -1,4 +1,5 @@
 # From OPUS to fairseq's binary data. Every step leaves its counts and checksums in a manifest.
+# What is left of the data goes before trainings, so that none has to wait for it later.
 
 
 rule download:
@@ -10,7 +11,7 @@ rule download:
     conda:
         "../../envs/data.yaml"
     params:
-        corpus=corpus,
+        corpus=origin,
         mirror=config["opus_mirror"],
         database=None,
         source=lambda wildcards: wildcards.source,
@@ -31,7 +32,7 @@ rule read:
     conda:
         "../../envs/data.yaml"
     params:
-        corpus=corpus,
+        corpus=origin,
         source=lambda wildcards: wildcards.source,
         target=lambda wildcards: wildcards.target,
     script:
@@ -93,6 +94,7 @@ rule learn_bpe:
         manifest=f"{PAIR}/bpe/{{scope}}/bpe.json",
     log:
         "results/logs/learn_bpe/{corpus}/{source}-{target}/{scope}.log",
+    priority: 1
     conda:
         "../../envs/data.yaml"
     params:
@@ -110,6 +112,7 @@ rule encode:
         text=temp(f"{PAIR}/bpe/{{scope}}/{{split}}.{{language}}"),
     log:
         "results/logs/encode/{corpus}/{source}-{target}/{scope}/{split}.{language}.log",
+    priority: 1
     conda:
         "../../envs/data.yaml"
     threads: 2
@@ -126,6 +129,7 @@ rule binarise:
         manifest=f"{PAIR}/bin/{{scope}}.json",
     log:
         "results/logs/binarise/{corpus}/{source}-{target}/{scope}.log",
+    priority: 1
     conda:
         "../../envs/train.yaml"
     threads: 2
