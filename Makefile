@@ -12,10 +12,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help install demo plan test lint format profiles lock clean
+.PHONY: help install demo plan test bench lint format profiles lock clean
 
 bin := .venv/bin
-python_dirs := scripts tests resources
+python_dirs := scripts tests resources bench
 # Left to itself, pip byte-compiles all 13,000 files; that takes half its time, and few are used.
 pip_install := pip install --quiet --no-compile --disable-pip-version-check \
   $(if $(TORCH),--extra-index-url https://download.pytorch.org/whl/$(TORCH))
@@ -67,6 +67,9 @@ plan: install ## what the paper's whole reproduction would still run, without ru
 
 test: .venv/.installed-dev ## run the tests (only the fast ones: .venv/bin/pytest -m "not slow")
 	@$(bin)/pytest
+
+bench: install ## what LCA costs an optimizer step, measured side by side
+	@$(bin)/python -W ignore bench/optimizer.py
 
 lint: .venv/.installed-dev ## check style, formatting and the workflow's own rules
 	@$(bin)/ruff check $(python_dirs)

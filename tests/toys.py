@@ -15,11 +15,11 @@ LAYERS, HEADS, DIM, FFN, VOCABULARY = 2, 2, 16, 24, 40
 OBJECTIVES = ("mlm", "clm", "mt")
 
 
-def model(objective: str, **options) -> nn.Module:
+def model(objective: str, vocabulary: int = VOCABULARY, **options) -> nn.Module:
     """Return a small model of the objective's architecture; `options` are fairseq's."""
     torch.manual_seed(1)
     dictionary = Dictionary()
-    for number in range(VOCABULARY):
+    for number in range(vocabulary):
         dictionary.add_symbol(f"w{number}")
     task = SimpleNamespace(source_dictionary=dictionary, target_dictionary=dictionary)
     task.dictionary = dictionary

@@ -1,0 +1,75 @@
+"""Prove that a log is whole: `python -m lca.verify LOG...` (from the folder `scripts`).
+
+Checks that each update from 1 on has exactly one row, that every number is finite, that the heads
+of a block add up to the block, and that no statistic contradicts another.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from . import ESTIMATORS
+from .analysis import logs
+from .recorder import LogError
+
+TOLERANCE = 1e-4
+"""Largest difference between a block and its heads, relative to the block's largest value."""
+
+
+def verify(log: Path) -> int:
+    """Return the number of updates in a whole log. Raises `LogError` at the first flaw."""
+    try:
+        updates = pq.read_table(log, columns=["update"])["update"].to_numpy()
+    except (OSError, KeyError, ValueError) as error:
+        raise LogError(f"{log}: not a log: {error}") from None
+    wrong = np.flatnonzero(updates != np.arange(1, len(updates) + 1))
+    if len(wrong):
+        raise LogError(f"{log}: row {wrong[0] + 1} is of update {updates[wrong[0]]}")
+    blocks = logs.blocks(log).set_index("name")
+    for estimator in ESTIMATORS:
+        _check_estimator(log, estimator, blocks)
+    return len(updates)
+
+
+def _check_estimator(log: Path, estimator: str, blocks) -> None:
+    """Check the columns of one estimator against each other."""
+    sums, positive, count = (
+        logs.series(log, estimator, statistic) for statistic in ("sum", "positive", "count")
+    )
+    for statistic, frame in (("sum", sums), ("positive", positive), ("count", count)):
+        _refuse(log, estimator, statistic, ~np.isfinite(frame), "is not finite")
+    slack = TOLERANCE * (sums.abs().max() + positive.max())
+    _refuse(log, estimator, "positive", positive < -slack, "is negative")
+    _refuse(log, estimator, "positive", positive < sums - slack, "is less than the sum")
+    _refuse(log, estimator, "count", count > blocks["elements"], "is more than the elements")
+    heads = logs.head_series(log, estimator).T.groupby(level="name").sum().T
+    differ = (heads - sums[heads.columns]).abs() > slack[heads.columns]
+    _refuse(log, estimator, "sum", differ, "is not the sum of the heads")
+
+
+def _refuse(log: Path, estimator: str, statistic: str, wrong, problem: str) -> None:
+    """Raise `LogError` for the first true value of the frame `wrong` (updates, blocks)."""
+    if wrong.to_numpy().any():
+        update, name = wrong.stack().idxmax()
+        raise LogError(f"{log}: update {update}: {estimator}/{statistic}/{name} {problem}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Verify the logs given on the command line; return 1 if one has a flaw."""
+    parser = argparse.ArgumentParser(prog="python -m lca.verify", description=__doc__)
+    parser.add_argument("logs", nargs="+", type=Path, help="consolidated logs, log.parquet")
+    flaws = 0
+    for log in parser.parse_args(arguments).logs:
+        try:
+            print(f"{log}: whole, updates 1 to {verify(log)}")
+        except LogError as error:
+            print(f"error: {error}", file=sys.stderr)
+            flaws += 1
+    return 1 if flaws else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import toys
+from lca.allocation import add_terms, empty
+from lca.blocks import partition
+from lca.recorder import LogError, Recorder, consolidate
+from lca.verify import main, verify
+
+PART = partition(toys.model("clm"))
+
+
+def allocation(seed):
+    """The allocation of random terms."""
+    generator = torch.Generator().manual_seed(seed)
+    found = empty(PART)
+    for piece in PART.slices:
+        add_terms(found, piece, torch.randn(piece.numel, generator=generator))
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("log")
+    recorder = Recorder(folder, PART, {})
+    names = ["loss", "learning_rate", "gradient_norm", "predicted_tokens", "loss_scale"]
+    for update in range(1, 7):
+        facts = dict.fromkeys(names, 1) | {"update": update, "overflows": 0}
+        recorder.record(facts, allocation(update), allocation(100 + update))
+    recorder.close_part()
+    consolidate(folder, folder / "log.parquet", 5)
+    return folder / "log.parquet"
+
+
+def test_a_whole_log_passes(whole, capsys):
+    assert verify(whole) == 5
+    assert main([str(whole)]) == 0
+    assert "whole, updates 1 to 5" in capsys.readouterr().out
+
+
+def changed(whole, tmp_path, column, value, row=2):
+    table = pq.read_table(whole)
+    values = table[column].to_pylist()
+    values[row] = value(values[row])
+    index = table.column_names.index(column)
+    field = table.schema.field(index)
+    path = tmp_path / "log.parquet"
+    pq.write_table(table.set_column(index, field, pa.array(values, field.type)), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("update", lambda _: 7, "row 3 is of update 7"),
+        ("own_batch/sum/decoder.1.w1", lambda _: float("nan"), "w1 is not finite"),
+        ("own_batch/sum/decoder.1.key/2", lambda old: old + 1, "key is not the sum of the heads"),
+        ("next_batch/sum/decoder.2.out", lambda old: old - 1, "out is not the sum of the heads"),
+        ("next_batch/positive/decoder.1.w2", lambda old: -old, "w2 is negative"),
+        ("next_batch/sum/decoder.1.w2", lambda _: 1e4, "positive/decoder.1.w2 is less than the"),
+        ("own_batch/count/decoder.1.w2", lambda _: 1e6, "w2 is more than the elements"),
+    ],
+)
+def test_a_flaw_is_named(whole, tmp_path, column, value, message, capsys):
+    path = changed(whole, tmp_path, column, value)
+    with pytest.raises(LogError, match=message):
+        verify(path)
+    assert main([str(path)]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_what_is_no_log_is_named(tmp_path):
+    path = tmp_path / "log.parquet"
+    path.write_text("nothing")
+    with pytest.raises(LogError, match="not a log"):
+        verify(path)
