@@ -24,7 +24,7 @@ snakemake := $(bin)/snakemake
 # Makes a virtual environment in $(1) with the first interpreter that will do. The upper limit is
 # ve-fairseq's: it has wheels for these two versions only.
 define create_venv
-candidates="$(or $(PYTHON),python3.12 python3.11 python3)"
+candidates="$(or $(PYTHON),python3.11 python3.12 python3)"
 for python in $$candidates none; do
   "$$python" -c 'import ensurepip, sys; sys.exit(sys.version_info[:2] not in {(3, 11), (3, 12)})' \
     2>/dev/null && break

@@ -17,9 +17,10 @@ import torch
 import yaml
 
 import opus_tree
+from fairseq_options import arguments
 from fake_bin import ROOT, count, snakemake, start_snakemake, workspace
 from manifest import sha256
-from train import PLUGIN, arguments
+from train import PLUGIN
 
 pytestmark = pytest.mark.slow
 

@@ -13,8 +13,9 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.models import build_model
 
 import train
+from fairseq_options import arguments, micro_batches
 from job import InputError
-from train import arguments, count_devices, locked, micro_batches, newest_checkpoint, state_folder
+from train import count_devices, locked, newest_checkpoint, state_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # from Hydra
 

@@ -1,0 +1,114 @@
+"""The settings of a training as `fairseq-train`'s options (paper, section 3 and appendix A)."""
+
+from job import InputError
+
+ARCHITECTURES = {"mlm": "roberta", "clm": "transformer_lm", "mt": "transformer"}
+STACKS = {"mlm": ["encoder"], "clm": ["decoder"], "mt": ["encoder", "decoder"]}
+
+
+def arguments(
+    objective: str, languages: str, settings: dict, max_tokens: int, devices: int
+) -> list[str]:
+    """Return fairseq-train's arguments for an objective (paper, appendix A), paths excepted.
+
+    `max_tokens` is what fits one device; none of the `devices` (0) means the CPU.
+    """
+    tokens, number = micro_batches(settings["tokens_per_update"], max_tokens, devices)
+    updates = settings["total_updates"]
+    options = {
+        **_model(objective, settings),
+        **_task(objective, languages, settings),
+        "dropout": settings["dropout"],
+        "attention-dropout": settings["attention_dropout"],
+        "activation-fn": settings["activation"],
+        "optimizer": "lca_adam",
+        "adam-betas": str(tuple(settings["adam_betas"])),
+        "adam-eps": settings["adam_eps"],
+        "weight-decay": settings["weight_decay"],
+        "clip-norm": settings["clip_norm"],
+        "lr": settings["lr"],
+        "lr-scheduler": "polynomial_decay",
+        "warmup-updates": settings["warmup_updates"],
+        "total-num-update": updates,
+        # One update more, at learning rate 0: its gradient completes the last next-batch value.
+        "max-update": updates + 1,
+        "max-tokens": tokens,
+        "update-freq": number,
+        "save-interval-updates": settings["checkpoint_every"],
+        "keep-interval-updates": 2,
+    }
+    flags = _flags(objective, settings, devices)
+    return [f"--{name}={value}" for name, value in options.items()] + flags
+
+
+def _model(objective: str, settings: dict) -> dict:
+    """Return the options of the architecture; translation halves the layers between its stacks."""
+    stacks = STACKS[objective]
+    options = {"arch": ARCHITECTURES[objective]}
+    for stack in stacks:
+        options |= {
+            f"{stack}-layers": settings["layers"] // len(stacks),
+            f"{stack}-embed-dim": settings["embed_dim"],
+            f"{stack}-ffn-embed-dim": settings["ffn_dim"],
+            f"{stack}-attention-heads": settings["heads"],
+        }
+    if objective == "clm":  # otherwise 512 wide, and projected, whatever the model's width
+        options |= dict.fromkeys(("decoder-input-dim", "decoder-output-dim"), settings["embed_dim"])
+    return options
+
+
+def _flags(objective: str, settings: dict, devices: int) -> list[str]:
+    """Return the options without a value."""
+    flags = ["--no-epoch-checkpoints", "--disable-validation"]
+    if settings["norm"][objective] == "pre":
+        flags += [f"--{stack}-normalize-before" for stack in STACKS[objective]]
+    if settings["precision"] != "fp32":
+        flags.append(f"--{settings['precision']}")
+    if devices == 0:
+        flags.append("--cpu")
+    return flags
+
+
+def _task(objective: str, languages: str, settings: dict) -> dict:
+    """Return the options of the task and its loss: cross-entropy, without smoothing."""
+    context = settings["tokens_per_sample"]
+    if objective == "mlm":  # RoBERTa's dynamic masking: 15 %, of these 80/10/10
+        return {
+            "task": "masked_lm",
+            "criterion": "masked_lm",
+            "tokens-per-sample": context,
+            "sample-break-mode": "complete",
+            "mask-prob": 0.15,
+            "leave-unmasked-prob": 0.1,
+            "random-token-prob": 0.1,
+        }
+    if objective == "clm":
+        return {
+            "task": "language_modeling",
+            "criterion": "cross_entropy",
+            "tokens-per-sample": context,
+            "sample-break-mode": "none",
+        }
+    source, target = languages.split("-")
+    return {
+        "task": "translation",
+        "criterion": "cross_entropy",
+        "source-lang": source,
+        "target-lang": target,
+    }
+
+
+def micro_batches(tokens_per_update: int, max_tokens: int, devices: int) -> tuple[int, int]:
+    """Return the tokens of a micro-batch on one device, at most `max_tokens`, and their number.
+
+    Raises `InputError` if no equal micro-batches make the update.
+    """
+    devices = max(devices, 1)
+    number = -(-tokens_per_update // (max_tokens * devices))
+    tokens, rest = divmod(tokens_per_update, number * devices)
+    if rest:
+        raise InputError(
+            f"training.tokens_per_update: {tokens_per_update} is not divisible into {number} equal "
+            f"micro-batches on {devices} device(s) of at most {max_tokens} tokens (max_tokens)"
+        )
+    return tokens, number
