@@ -25,13 +25,18 @@ from manifest import read_manifest, sha256, write_manifest
 RECIPE = 1
 """Raised by hand when a change of the code changes what a training yields."""
 
+UNSHAPING = {"checkpoint_every"}
+"""Settings that change neither the model nor its log."""
+
 PLUGIN = Path(__file__).parent / "lca" / "fairseq_plugin"
 PACKAGES = ("torch", "ve-fairseq", "sentencepiece", "opustools", "numpy", "pyarrow")
 
 
 def state_folder(root: Path, run: str, recipe: dict) -> Path:
     """Return the folder of a run's checkpoints and log, named after all that shapes the run."""
-    digest = hashlib.sha256(json.dumps([RECIPE, recipe], sort_keys=True).encode()).hexdigest()
+    settings = {key: recipe["settings"][key] for key in recipe["settings"].keys() - UNSHAPING}
+    shaping = json.dumps([RECIPE, recipe | {"settings": settings}], sort_keys=True)
+    digest = hashlib.sha256(shaping.encode()).hexdigest()
     return Path(root) / f"{run.replace('/', '-')}-{digest[:12]}"
 
 
@@ -99,8 +104,7 @@ def main(
     manifest: Path,
 ) -> None:
     """Train `run`, or go on with it, and write its log and manifest."""
-    shaping = {key: value for key, value in settings.items() if key != "checkpoint_every"}
-    recipe = {"run": run, "settings": shaping, "data": read_manifest(data_manifest)["sha256"]}
+    recipe = {"run": run, "settings": settings, "data": read_manifest(data_manifest)["sha256"]}
     _, objective, languages, _, seed = run.split("/")
     folder = state_folder(state, run, recipe)
     started = datetime.now(UTC).isoformat(timespec="seconds")
