@@ -1,6 +1,7 @@
 """The settings of a training as `fairseq-train`'s options (paper, section 3 and appendix A)."""
 
 from job import InputError
+from lca.recorder import EXTRA_UPDATES
 
 ARCHITECTURES = {"mlm": "roberta", "clm": "transformer_lm", "mt": "transformer"}
 STACKS = {"mlm": ["encoder"], "clm": ["decoder"], "mt": ["encoder", "decoder"]}
@@ -30,8 +31,8 @@ def arguments(
         "lr-scheduler": "polynomial_decay",
         "warmup-updates": settings["warmup_updates"],
         "total-num-update": updates,
-        # One update more, at learning rate 0: its gradient completes the last next-batch value.
-        "max-update": updates + 1,
+        # Updates at learning rate 0, whose gradients complete the last values of the log.
+        "max-update": updates + EXTRA_UPDATES,
         "max-tokens": tokens,
         "update-freq": number,
         "save-interval-updates": settings["checkpoint_every"],
@@ -62,6 +63,8 @@ def _flags(objective: str, settings: dict, devices: int) -> list[str]:
     flags = ["--no-epoch-checkpoints", "--disable-validation"]
     if settings["norm"][objective] == "pre":
         flags += [f"--{stack}-normalize-before" for stack in STACKS[objective]]
+    if settings["midpoint"]:
+        flags.append("--lca-second-batch")
     if settings["precision"] != "fp32":
         flags.append(f"--{settings['precision']}")
     if devices == 0:

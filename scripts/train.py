@@ -19,7 +19,7 @@ from pathlib import Path
 from command import run as run_tool
 from fairseq_options import arguments
 from job import InputError, job
-from lca.recorder import LogError, consolidate
+from lca.recorder import EXTRA_UPDATES, LogError, consolidate
 from manifest import read_manifest, sha256, write_manifest
 
 RECIPE = 1
@@ -112,7 +112,7 @@ def main(
         checkpoints, parts = folder / "checkpoints", folder / "log"
         devices = count_devices(settings["precision"])
         checkpoint = newest_checkpoint(checkpoints)
-        if (_restorable(checkpoint) or 0) <= settings["total_updates"]:
+        if (_restorable(checkpoint) or 0) < settings["total_updates"] + EXTRA_UPDATES:
             options = {
                 "user-dir": PLUGIN,
                 "lca-log": parts,

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from torch import nn
 
+from lca import LAGS
 from lca.allocation import empty
 from lca.blocks import partition
-from lca.recorder import Recorder
+from lca.recorder import EXTRA_UPDATES, Recorder
 
 ROOT = Path(__file__).parents[1]
 UPDATES = 4  # of every fake training
@@ -120,17 +121,17 @@ class FakeBin:
 
 def _write_checkpoint(folder: Path) -> None:
     folder.mkdir()
-    state = {"optimizer_history": [{"num_updates": UPDATES + 1}]}
+    state = {"optimizer_history": [{"num_updates": UPDATES + EXTRA_UPDATES}]}
     (folder / "checkpoint_last.pt").write_bytes(pickle.dumps(state))
 
 
 def _write_log(folder: Path) -> None:
     part = partition(nn.Transformer(8, 2, 2, 2, 8, batch_first=True))
-    recorder = Recorder(folder, part, {})
+    recorder = Recorder(folder, part, {"beta1": 0.9})
     facts = ["loss", "learning_rate", "gradient_norm", "predicted_tokens", "loss_scale"]
-    for update in range(1, UPDATES + 2):
+    for update in range(1, UPDATES + EXTRA_UPDATES + 1):
         row = {"update": update, "overflows": 0, **dict.fromkeys(facts, update)}
-        recorder.record(row, empty(part) - update, empty(part) - update / 2)
+        recorder.record(row, {lag: empty(part) - update / (1 + by) for lag, by in LAGS.items()})
     recorder.close_part()
 
 

@@ -19,6 +19,7 @@ import yaml
 import opus_tree
 from fairseq_options import arguments
 from fake_bin import ROOT, count, snakemake, start_snakemake, workspace
+from lca.recorder import EXTRA_UPDATES
 from manifest import sha256
 from train import PLUGIN
 
@@ -142,7 +143,7 @@ def test_the_manifest_tells_what_was_run(folder, objective):
     assert manifest["sha256"] == {"log": sha256(run / "log.parquet")}
     last = state_of(folder, objective) / "checkpoints/checkpoint_last.pt"
     assert manifest["checkpoint_sha256"] == sha256(last)
-    assert load(last)["optimizer_history"][-1]["num_updates"] == UPDATES + 1
+    assert load(last)["optimizer_history"][-1]["num_updates"] == UPDATES + EXTRA_UPDATES
     assert (manifest["devices"], manifest["max_tokens"]) == (torch.cuda.device_count(), MAX_TOKENS)
     assert {"torch", "ve-fairseq"} < manifest["packages"].keys()
     assert manifest["started"] <= manifest["finished"]
@@ -159,6 +160,19 @@ def test_a_bar_of_figure_1_is_the_sum_of_its_column(folder, estimator):
     column = pq.read_table(run / "log.parquet")[f"{estimator}/sum/decoder.1.w1"].to_numpy()
     assert bar["lca"].item() == pytest.approx(column.sum(dtype=np.float64), rel=1e-5)
     assert column[1:].all()
+
+
+def test_the_midpoint_is_extrapolated_from_the_next_two_gradients(folder):
+    run = run_folder(folder, "clm")
+    totals = pd.read_parquet(run / "totals.parquet").query("head == 0")
+    log = pq.read_table(run / "log.parquet").to_pandas().drop(columns="update")
+    following, second = (
+        log.filter(regex=rf"^{lag}/sum/[^/]+$").to_numpy(np.float64).sum()
+        for lag in ("next_batch", "second_batch")
+    )
+    beta = TRAINING["adam_betas"][0]
+    midpoint = totals.query("estimator == 'midpoint'")["lca"].sum()
+    assert midpoint == pytest.approx(following + (following - second) / (2 * beta), rel=1e-4)
 
 
 def test_a_killed_training_ends_as_if_nothing_had_happened(folder):

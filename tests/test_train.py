@@ -49,7 +49,7 @@ def test_table_2_for_every_objective(run):
     assert found.lr_scheduler.end_learning_rate == 0
     assert (found.optimization.lr, found.optimization.clip_norm) == ([0.0005], 0.0)
     assert (found.optimization.update_freq, found.dataset.max_tokens) == ([16], 2048)
-    assert found.optimization.max_update == 125000 + 1
+    assert found.optimization.max_update == 125000 + 2
     assert found.common.fp16 and not found.common.cpu
     model = found.model
     assert (model.dropout, model.attention_dropout, model.activation_fn) == (0.1, 0.0, "relu")

@@ -6,8 +6,11 @@ that allocates while it updates), `recorder` (the log), `analysis` and `plotting
 frames and figures out).
 """
 
-ESTIMATORS = ("own_batch", "next_batch")
-"""Whose gradient is multiplied with an update's displacement; see `lca.allocation`."""
+LAGS = {"own_batch": 0, "next_batch": 1, "second_batch": 2}
+"""What is recorded: displacements times the gradient of the batch so many updates later."""
+
+ESTIMATORS = ("own_batch", "next_batch", "midpoint")
+"""What is analysed; see `lca.allocation`. The midpoint follows from lags 1 and 2."""
 
 STATISTICS = ("sum", "positive", "count")
 """Of a block's terms: their sum, the sum of the positive ones, the number of positive ones."""

@@ -9,8 +9,13 @@ Which gradient is a matter of the estimator:
 
 `own_batch`   of the batch that made the step, at theta_t: the paper's. Biased, since the step was
               chosen to lower the loss of that very batch.
-`next_batch`  of the next update's batch, at theta_(t+1): unbiased, and free, since the next update
-              computes it anyway.
+`next_batch`  of the next update's batch, at theta_(t+1): unbiased at the end of the step, and free,
+              since the next update computes it anyway.
+`midpoint`    next_batch + (next_batch - second_batch) / (2 beta1), where `second_batch` takes the
+              gradient of one update further on, at theta_(t+2): extrapolated from the step's end to
+              its middle, where first order is exact for a quadratic loss. From theta_(t+1) to
+              theta_(t+2) the gradient changes by H dtheta_(t+1), and of dtheta_(t+1) momentum makes
+              beta1 dtheta_t; half of H dtheta_t is what is missing. Costs a copy of dtheta.
 """
 
 import torch

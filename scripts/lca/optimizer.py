@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import cpu_kernel
+from . import LAGS, cpu_kernel
 from .allocation import add_terms, empty
 from .blocks import Partition, Slice
 
@@ -46,6 +46,8 @@ class Job(NamedTuple):
     step: Step
     last: Step
     """The step before; its `size` is 0 if there was none."""
+    before_last: Tensor
+    """The displacements of the update before the last one; empty if they are not kept."""
 
 
 class Adam(torch.optim.Optimizer):
@@ -55,11 +57,12 @@ class Adam(torch.optim.Optimizer):
     theta_(t+1) = theta_t - lr * wd * theta_t - s * m / (sqrt(v) + eps), where
     s = lr * sqrt(1 - beta2^t) / (1 - beta1^t).
 
-    After `attach(partition)` every `step()` leaves two allocations (`(cells, 3)`, see
+    After `attach(partition)` every `step()` leaves `allocations` (each `(cells, 3)`, see
     `allocation`), made while the update is applied: `own_batch`, of this update's displacement,
-    and `next_batch`, of the displacement of the update before. The latter needs no copy of the
+    `next_batch`, of that of the update before, and with `second_batch=True` that of the update
+    before the last. They are zero while there is no such update. `next_batch` needs no copy of the
     parameters: until this update overwrites them, m, v, theta and the last learning rate, which
-    is kept in the state, determine what the last update did. It is zero at the first.
+    is kept in the state, determine what the last update did. `second_batch` costs a copy.
 
     Parameters and gradients are float32: the model's own, or a mixed-precision master copy.
     """
@@ -71,9 +74,12 @@ class Adam(torch.optim.Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        second_batch: bool = False,
     ) -> None:
         super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay))
+        self.second_batch = second_batch
         self.partition: Partition | None = None
+        self.allocations: dict[str, Tensor] = {}
         self.last_lr = 0.0
         """The learning rate of the last step."""
         self.clip_coefficient = 1.0
@@ -112,8 +118,10 @@ class Adam(torch.optim.Optimizer):
         jobs = {index: self._job(*param) for index, param in enumerate(params)}
         jobs = {index: job for index, job in jobs.items() if job is not None}
         run = self._run_on_cpu if params[0][0].device.type == "cpu" else self._run_anywhere
-        self.own_batch, self.next_batch = run(jobs)
-        for allocation in (self.own_batch, self.next_batch):
+        self.allocations = dict(zip(LAGS, run(jobs), strict=True))
+        if not self.second_batch:
+            del self.allocations["second_batch"]
+        for allocation in self.allocations.values():
             allocation[:, :2] /= self.clip_coefficient
         self.last_lr = self.param_groups[0]["lr"]
         return loss
@@ -126,55 +134,63 @@ class Adam(torch.optim.Optimizer):
             state["last_lr"] = 0.0
             state["exp_avg"] = torch.zeros_like(parameter)
             state["exp_avg_sq"] = torch.zeros_like(parameter)
+            if self.second_batch:
+                state["before_last"] = torch.zeros_like(parameter)
         last = Step.of(group, state["last_lr"], max(state["step"], 1))
         if parameter.grad is None:
             state["last_lr"] = 0.0
+            if self.second_batch:
+                state["before_last"].zero_()
             return None
         state["step"] += 1
         state["last_lr"] = group["lr"]
         tensors = (parameter, parameter.grad, state["exp_avg"], state["exp_avg_sq"])
         flat = [tensor.detach().reshape(-1) for tensor in tensors]
-        return Job(*flat, group["betas"], Step.of(group, group["lr"], state["step"]), last)
+        step = Step.of(group, group["lr"], state["step"])
+        before_last = state["before_last"].view(-1) if self.second_batch else flat[0][:0]
+        return Job(*flat, group["betas"], step, last, before_last)
 
-    def _run_on_cpu(self, jobs: dict[int, Job]) -> tuple[Tensor, Tensor]:
+    def _run_on_cpu(self, jobs: dict[int, Job]) -> list[Tensor]:
         """Run the compiled pass, each thread on its own share of the elements."""
 
-        def run_share(share: dict[int, np.ndarray]) -> tuple[Tensor, Tensor]:
-            own, following = empty(self.partition), empty(self.partition)
+        def run_share(share: dict[int, np.ndarray]) -> list[Tensor]:
+            allocations = [empty(self.partition) for _ in LAGS]
             for index, pieces in share.items():
                 if index in jobs:
                     job = jobs[index]
                     cpu_kernel.update_and_allocate(
-                        *(tensor.numpy() for tensor in job[:4]),
+                        *(tensor.numpy() for tensor in (*job[:4], job.before_last)),
                         pieces,
                         *map(np.float32, job.betas),
                         tuple(map(np.float32, job.step)),
                         tuple(map(np.float32, job.last)),
-                        own.numpy(),
-                        following.numpy(),
+                        *(allocation.numpy() for allocation in allocations),
                     )
-            return own, following
+            return allocations
 
         if len(self._shares) == 1:
             return run_share(self._shares[0])
         with ThreadPoolExecutor(len(self._shares)) as pool:
-            allocations = list(pool.map(run_share, self._shares))
-        own, following = zip(*allocations, strict=True)
-        return sum(own), sum(following)
+            by_share = list(pool.map(run_share, self._shares))
+        return [sum(allocations) for allocations in zip(*by_share, strict=True)]
 
-    def _run_anywhere(self, jobs: dict[int, Job]) -> tuple[Tensor, Tensor]:
+    def _run_anywhere(self, jobs: dict[int, Job]) -> list[Tensor]:
         """Run the same pass as PyTorch operations, slice by slice, on any device."""
         device = next(iter(jobs.values())).theta.device
-        own, following = empty(self.partition, device), empty(self.partition, device)
+        own, following, second = (empty(self.partition, device) for _ in LAGS)
         for index, job in jobs.items():
             for start, piece in self._slices[index]:
-                tensors = [tensor[start : start + piece.numel] for tensor in job[:4]]
-                if job.last.size:
-                    add_terms(following, piece, tensors[1] * _displacement(*tensors, job.last))
+                part = slice(start, start + piece.numel)
+                tensors = [tensor[part] for tensor in job[:4]]
+                moved = _displacement(*tensors, job.last)
+                add_terms(following, piece, tensors[1] * moved)
+                if self.second_batch:
+                    add_terms(second, piece, tensors[1] * job.before_last[part])
+                    job.before_last[part] = moved
                 before = tensors[0].clone()
                 _update(*tensors, job.betas, job.step)
                 add_terms(own, piece, tensors[1] * (tensors[0] - before))
-        return own, following
+        return [own, following, second]
 
 
 def _share_out(slices: list[list[tuple[int, Slice]]], threads: int) -> list[dict[int, np.ndarray]]:

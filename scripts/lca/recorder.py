@@ -4,22 +4,23 @@ A part is written, synced and renamed before its checkpoint is, so that every ch
 rows up to its update; rows that a killed run wrote beyond the checkpoint it resumes from are
 dropped. The parts are consolidated once training is over.
 
-Columns: `update` and the facts of `FACTS`; then, for every estimator and block,
-`ESTIMATOR/STATISTIC/BLOCK` (nats per predicted token; the count is of elements), and for every head
-`ESTIMATOR/sum/BLOCK/HEAD`, heads counting from 1. In the parts, the next-batch columns of a row are
-of the update before, whose value this update completed; consolidating moves them to their own row.
+Columns: `update` and the facts of `FACTS`; then, for every lag in `lca.LAGS` and every block,
+`LAG/STATISTIC/BLOCK` (nats per predicted token; the count is of elements), and for every head
+`LAG/sum/BLOCK/HEAD`, heads counting from 1. In the parts, the columns of a lag are of the update so
+much earlier, whose value this one completed; consolidating moves them to their own row.
 """
 
 import json
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import Tensor
 
-from . import ESTIMATORS, STATISTICS
+from . import LAGS, STATISTICS
 from .allocation import per_block
 from .blocks import Partition
 
@@ -33,6 +34,7 @@ FACTS = {
     "overflows": pa.int32(),  # steps skipped since the last update
     "seconds": pa.float64(),  # wall time since the epoch
 }
+EXTRA_UPDATES = max(LAGS.values())
 COMPRESSION = dict(compression="zstd", use_dictionary=False, use_byte_stream_split=True)
 
 
@@ -40,14 +42,12 @@ class LogError(Exception):
     """A log that does not hold what it should; the message says what is missing, in one line."""
 
 
-def columns(partition: Partition, estimator: str) -> list[str]:
-    """Return the names of an estimator's columns, in the order of `values`."""
-    names = [
-        f"{estimator}/{stat}/{block.name}" for stat in STATISTICS for block in partition.blocks
-    ]
+def columns(partition: Partition, lag: str) -> list[str]:
+    """Return the names of the columns of a lag (see `lca.LAGS`), in the order of `values`."""
+    names = [f"{lag}/{stat}/{block.name}" for stat in STATISTICS for block in partition.blocks]
     for block in partition.blocks:
         if block.heads > 1:
-            names += [f"{estimator}/sum/{block.name}/{head + 1}" for head in range(block.heads)]
+            names += [f"{lag}/sum/{block.name}/{head + 1}" for head in range(block.heads)]
     return names
 
 
@@ -63,23 +63,28 @@ def values(partition: Partition, allocation: Tensor) -> list[float]:
 class Recorder:
     """Appends rows to the log in `folder`, which it makes.
 
-    `about` (run facts) and the table of blocks go into the Parquet metadata of every part.
+    `about` (run facts, among them Adam's `beta1`) and the table of blocks go into the Parquet
+    metadata of every part. `lags` are those of `lca.LAGS` that are recorded.
     """
 
-    def __init__(self, folder: Path, partition: Partition, about: dict) -> None:
+    def __init__(
+        self, folder: Path, partition: Partition, about: dict, lags: Iterable[str] = LAGS
+    ) -> None:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.partition = partition
-        names = [name for estimator in ESTIMATORS for name in columns(partition, estimator)]
+        self.lags = tuple(lags)
+        names = [name for lag in self.lags for name in columns(partition, lag)]
         fields = [*FACTS.items(), *((name, pa.float32()) for name in names)]
         metadata = {"blocks": json.dumps(partition.table()), "about": json.dumps(about)}
         self.schema = pa.schema(fields, metadata)
         self.rows: list[list] = []
 
-    def record(self, facts: dict, own_batch: Tensor, next_batch: Tensor) -> None:
-        """Add the row of an update; `next_batch` is of the displacement of the update before."""
+    def record(self, facts: dict, allocations: dict[str, Tensor]) -> None:
+        """Add the row of an update, with its `allocations` as `optimizer.Adam` leaves them."""
         row = [facts[name] for name in FACTS if name != "seconds"] + [time.time()]
-        row += values(self.partition, own_batch) + values(self.partition, next_batch)
+        for lag in self.lags:
+            row += values(self.partition, allocations[lag])
         self.rows.append(row)
 
     def close_part(self) -> None:
@@ -101,13 +106,16 @@ class Recorder:
         Raises `LogError` if rows up to `update` are missing.
         """
         self.rows = []
+        starts = set()
         for part, first, last in _parts(self.folder):
-            if first > update:
+            # Of two that start alike, the shorter was about to replace the longer.
+            if first > update or first in starts:
                 part.unlink()
             elif last > update:
                 kept = pq.read_table(part).slice(0, update - first + 1)
                 write_table(kept, part.with_name(f"part-{first:09d}-{update:09d}.parquet"))
                 part.unlink()
+            starts.add(first)
         _check_continuous(self.folder, update)
 
 
@@ -124,13 +132,13 @@ def write_table(table: pa.Table, path: Path) -> None:
 def consolidate(folder: Path, target: Path, updates: int) -> None:
     """Write the parts in `folder` as one log of exactly the rows 1..`updates`.
 
-    The parts must reach one update further, whose gradient completes the last next-batch value.
-    Raises `LogError` if rows are missing.
+    The parts must reach `EXTRA_UPDATES` further, whose gradients complete the last values. Raises
+    `LogError` if rows are missing.
     """
-    _check_continuous(folder, updates + 1)
+    _check_continuous(folder, updates + EXTRA_UPDATES)
     table = pa.concat_tables(pq.read_table(part) for part, _, _ in _parts(folder))
     arrays = [
-        column.slice(1, updates) if name.startswith("next_batch/") else column.slice(0, updates)
+        column.slice(LAGS.get(name.split("/")[0], 0), updates)
         for name, column in zip(table.column_names, table.columns, strict=True)
     ]
     write_table(pa.Table.from_arrays(arrays, schema=table.schema), Path(target))

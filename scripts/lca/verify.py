@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from . import ESTIMATORS
+from . import LAGS
 from .analysis import logs
 from .recorder import LogError
 
@@ -29,32 +29,34 @@ def verify(log: Path) -> int:
     if len(wrong):
         raise LogError(f"{log}: row {wrong[0] + 1} is of update {updates[wrong[0]]}")
     blocks = logs.blocks(log).set_index("name")
-    for estimator in ESTIMATORS:
-        _check_estimator(log, estimator, blocks)
+    recorded = {name.split("/")[0] for name in pq.read_schema(log).names}
+    for lag in LAGS:
+        if lag in recorded:
+            _check_columns(log, lag, blocks)
     return len(updates)
 
 
-def _check_estimator(log: Path, estimator: str, blocks) -> None:
-    """Check the columns of one estimator against each other."""
+def _check_columns(log: Path, lag: str, blocks) -> None:
+    """Check the columns of one lag (see `lca.LAGS`) against each other."""
     sums, positive, count = (
-        logs.series(log, estimator, statistic) for statistic in ("sum", "positive", "count")
+        logs.series(log, lag, statistic) for statistic in ("sum", "positive", "count")
     )
     for statistic, frame in (("sum", sums), ("positive", positive), ("count", count)):
-        _refuse(log, estimator, statistic, ~np.isfinite(frame), "is not finite")
+        _refuse(log, lag, statistic, ~np.isfinite(frame), "is not finite")
     slack = TOLERANCE * (sums.abs().max() + positive.max())
-    _refuse(log, estimator, "positive", positive < -slack, "is negative")
-    _refuse(log, estimator, "positive", positive < sums - slack, "is less than the sum")
-    _refuse(log, estimator, "count", count > blocks["elements"], "is more than the elements")
-    heads = logs.head_series(log, estimator).T.groupby(level="name").sum().T
+    _refuse(log, lag, "positive", positive < -slack, "is negative")
+    _refuse(log, lag, "positive", positive < sums - slack, "is less than the sum")
+    _refuse(log, lag, "count", count > blocks["elements"], "is more than the elements")
+    heads = logs.head_series(log, lag).T.groupby(level="name").sum().T
     differ = (heads - sums[heads.columns]).abs() > slack[heads.columns]
-    _refuse(log, estimator, "sum", differ, "is not the sum of the heads")
+    _refuse(log, lag, "sum", differ, "is not the sum of the heads")
 
 
-def _refuse(log: Path, estimator: str, statistic: str, wrong, problem: str) -> None:
+def _refuse(log: Path, lag: str, statistic: str, wrong, problem: str) -> None:
     """Raise `LogError` for the first true value of the frame `wrong` (updates, blocks)."""
     if wrong.to_numpy().any():
         update, name = wrong.stack().idxmax()
-        raise LogError(f"{log}: update {update}: {estimator}/{statistic}/{name} {problem}")
+        raise LogError(f"{log}: update {update}: {lag}/{statistic}/{name} {problem}")
 
 
 def main(arguments: list[str] | None = None) -> int:

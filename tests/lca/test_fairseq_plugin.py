@@ -102,11 +102,11 @@ def test_blocks_add_up_to_the_dot_products_of_what_fairseq_did(data, tmp_path, o
             assert norm == pytest.approx(0.05, rel=1e-3)
             scale = trainer.lca_recorder.rows[-1][3] / norm  # the norm before clipping
         own = scale * dot(gradient, before, after)
-        assert adam.own_batch[:, 0].sum().item() == pytest.approx(own, rel=1e-5)
+        assert adam.allocations["own_batch"][:, 0].sum().item() == pytest.approx(own, rel=1e-5)
         if moved_by_last:
             following = scale * dot(gradient, *moved_by_last)
             magnitude = scale * dot([g.abs() for g in gradient], *map_abs(*moved_by_last))
-            found = adam.next_batch[:, 0].sum().item()
+            found = adam.allocations["next_batch"][:, 0].sum().item()
             assert found == pytest.approx(following, abs=2e-5 * magnitude)
         moved_by_last, before = (before, after), after
     assert [row[0] for row in trainer.lca_recorder.rows] == [1, 2, 3]
@@ -141,7 +141,9 @@ def test_the_row_of_an_update_holds_what_fairseq_knows_of_it(data, tmp_path):
     assert row["gradient_norm"] > 0
     assert (row["loss_scale"], row["overflows"]) == (1.0, 0)
     names = columns(trainer.lca_recorder.partition, "own_batch")
-    recorded = values(trainer.lca_recorder.partition, trainer.optimizer.optimizer.own_batch)
+    recorded = values(
+        trainer.lca_recorder.partition, trainer.optimizer.optimizer.allocations["own_batch"]
+    )
     assert [row[name] for name in names] == pytest.approx(recorded, rel=1e-6)
 
 

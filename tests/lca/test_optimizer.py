@@ -1,6 +1,7 @@
 """Against fairseq's Adam, and against the definitions written out with autograd."""
 
 import copy
+from itertools import pairwise
 
 import fairseq.optim.adam
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 import toys
+from lca import LAGS
 from lca import optimizer as lca_optimizer
 from lca.allocation import per_block
 from lca.blocks import partition
@@ -35,7 +37,7 @@ def attached(model, **settings):
 
 
 def naive_terms(objective, model):
-    """Return per update the terms g_t * dtheta_t and g_(t+1) * dtheta_t of all parameters."""
+    """Return for every lag and update t the terms g_(t+lag) * dtheta_t of all parameters."""
     reference = fairseq.optim.adam.Adam(model.parameters(), **SETTINGS)
     thetas, gradients = [], []
     before = [p.detach().clone() for p in model.parameters()]
@@ -44,13 +46,14 @@ def naive_terms(objective, model):
         gradients.append([p.grad.clone() for p in model.parameters()])
         before = [p.detach().clone() for p in model.parameters()]
     thetas.append(before)
-    own, following = [], []
-    for t in range(UPDATES):
-        moved = [b - a for a, b in zip(thetas[t], thetas[t + 1], strict=True)]
-        own.append([g * d for g, d in zip(gradients[t], moved, strict=True)])
-        if t + 1 < UPDATES:
-            following.append([g * d for g, d in zip(gradients[t + 1], moved, strict=True)])
-    return own, following
+    moved = [[b - a for a, b in zip(*pair, strict=True)] for pair in pairwise(thetas)]
+    return {
+        lag: [
+            [g * d for g, d in zip(gradient, displacement, strict=True)]
+            for gradient, displacement in zip(gradients[by:], moved, strict=False)
+        ]
+        for lag, by in LAGS.items()
+    }
 
 
 def naive_allocation(terms, model, block, head=None):
@@ -120,14 +123,16 @@ def test_allocations_equal_naive_autograd(objective, options, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     naive_model = toys.model(objective, **options)
     model = copy.deepcopy(naive_model)
-    own, following = naive_terms(objective, naive_model)
-    optimizer = attached(model)
+    naive = naive_terms(objective, naive_model)
+    optimizer = attached(model, second_batch=True)
     part = optimizer.partition
     for update in train(objective, model, optimizer):
-        pairs = [(optimizer.own_batch, own[update])]
-        if update:
-            pairs.append((optimizer.next_batch, following[update - 1]))
-        for allocation, terms in pairs:
+        for lag, by in LAGS.items():
+            allocation = optimizer.allocations[lag]
+            if update < by:
+                assert not allocation.any()
+                continue
+            terms = naive[lag][update - by]
             total = sum(term.double().sum() for term in terms)
             magnitude = sum(term.double().abs().sum() for term in terms)
             assert abs(allocation[:, 0].sum() - total) <= 1e-5 * magnitude
@@ -152,15 +157,15 @@ def test_the_first_update_has_no_next_batch_value():
     model = toys.model("clm")
     optimizer = attached(model)
     next(train("clm", model, optimizer))
-    assert not optimizer.next_batch.any()
-    assert optimizer.own_batch[:, 0].sum() < 0
+    assert not optimizer.allocations["next_batch"].any()
+    assert optimizer.allocations["own_batch"][:, 0].sum() < 0
 
 
 def test_a_flat_copy_of_the_parameters_gives_the_same():
     model, flat_model = toys.model("mt"), toys.model("mt")
-    optimizer = attached(model)
+    optimizer = attached(model, second_batch=True)
     flat = nn.Parameter(torch.cat([p.detach().reshape(-1) for p in flat_model.parameters()]))
-    flat_optimizer = Adam([flat], **SETTINGS)
+    flat_optimizer = Adam([flat], second_batch=True, **SETTINGS)
     flat_optimizer.attach(partition(flat_model))
     for update in range(3):
         optimizer.zero_grad()
@@ -168,8 +173,7 @@ def test_a_flat_copy_of_the_parameters_gives_the_same():
         flat.grad = torch.cat([p.grad.reshape(-1) for p in model.parameters()])
         optimizer.step()
         flat_optimizer.step()
-        torch.testing.assert_close(flat_optimizer.own_batch, optimizer.own_batch)
-        torch.testing.assert_close(flat_optimizer.next_batch, optimizer.next_batch)
+        torch.testing.assert_close(flat_optimizer.allocations, optimizer.allocations)
 
 
 def test_a_parameter_without_a_gradient_stays_and_is_allocated_nothing():
@@ -184,10 +188,10 @@ def test_a_parameter_without_a_gradient_stays_and_is_allocated_nothing():
     before = embeddings.detach().clone()
     optimizer.step()
     assert torch.equal(embeddings, before)
-    assert not optimizer.own_batch[cell].any()
+    assert not optimizer.allocations["own_batch"][cell].any()
     next(steps)
-    assert not optimizer.next_batch[cell].any()
-    assert optimizer.own_batch[cell].any()
+    assert not optimizer.allocations["next_batch"][cell].any()
+    assert optimizer.allocations["own_batch"][cell].any()
 
 
 def test_clipping_is_undone_in_the_allocation_but_not_in_the_update():
@@ -207,23 +211,25 @@ def test_clipping_is_undone_in_the_allocation_but_not_in_the_update():
             (p.grad.double() * (q.double() - b.double())).sum()
             for p, q, b in zip(model.parameters(), clipped_model_parameters, before, strict=True)
         )
-        assert clipped.own_batch[:, 0].sum() == pytest.approx(expected.item(), rel=1e-4)
+        assert clipped.allocations["own_batch"][:, 0].sum() == pytest.approx(
+            expected.item(), rel=1e-4
+        )
 
 
 def test_resuming_from_a_state_dict_continues_bit_for_bit():
     model = toys.model("mlm")
-    optimizer = attached(model)
+    optimizer = attached(model, second_batch=True)
     steps = train("mlm", model, optimizer)
     next(steps), next(steps), next(steps)
     resumed_model = copy.deepcopy(model)
-    resumed = attached(resumed_model)
+    resumed = attached(resumed_model, second_batch=True)
     resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     for one, other in ((model, optimizer), (resumed_model, resumed)):
         other.zero_grad()
         toys.loss("mlm", one, seed=9).backward()
         other.step()
-    assert torch.equal(resumed.own_batch, optimizer.own_batch)
-    assert torch.equal(resumed.next_batch, optimizer.next_batch)
+    for lag in LAGS:
+        assert torch.equal(resumed.allocations[lag], optimizer.allocations[lag])
 
 
 def test_misuse_is_refused():

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import toys
+from lca import LAGS
 from lca.allocation import empty, per_block
 from lca.blocks import partition
 from lca.recorder import LogError, Recorder, columns, consolidate
@@ -19,13 +20,17 @@ def allocation(value):
     return found + value
 
 
+SIGNS = dict(zip(LAGS.items(), (1, -1, 10), strict=True))
+
+
 def record(recorder, updates):
     for update in updates:
         facts = dict.fromkeys(
             ["loss", "learning_rate", "gradient_norm", "predicted_tokens", "overflows"], update
         )
         facts |= {"update": update, "loss_scale": 1.0}
-        recorder.record(facts, allocation(update), allocation(-(update - 1)))
+        lagging = {lag: allocation(sign * (update - by)) for (lag, by), sign in SIGNS.items()}
+        recorder.record(facts, lagging)
 
 
 def recorded(folder):
@@ -35,7 +40,7 @@ def recorded(folder):
 
 def test_rows_survive_in_parts_and_are_consolidated(tmp_path):
     recorder = Recorder(tmp_path, PART, {"seed": 1})
-    for updates in (range(1, 4), range(4, 5), range(5, 8)):
+    for updates in (range(1, 4), range(4, 5), range(5, 9)):
         record(recorder, updates)
         recorder.close_part()
     log = tmp_path / "log.parquet"
@@ -52,6 +57,9 @@ def test_rows_survive_in_parts_and_are_consolidated(tmp_path):
                 assert found == pytest.approx(value.item(), rel=1e-6)
             found = row[f"next_batch/sum/{block.name}"]
             assert found == pytest.approx(following[0].item(), rel=1e-6)
+            second = per_block(allocation(10 * update), PART)[number]
+            found = row[f"second_batch/sum/{block.name}"]
+            assert found == pytest.approx(second[0].item(), rel=1e-6)
             if block.heads > 1:
                 heads = [row[f"own_batch/sum/{block.name}/{h + 1}"] for h in range(block.heads)]
                 assert sum(heads) == pytest.approx(own[0].item(), rel=1e-6)
@@ -70,7 +78,7 @@ def test_resuming_drops_the_rows_beyond_the_restored_update(tmp_path, restored):
     resumed = Recorder(tmp_path, PART, {})
     resumed.resume(restored)
     assert recorded(tmp_path) == list(range(1, restored + 1))
-    record(resumed, range(restored + 1, 11))
+    record(resumed, range(restored + 1, 12))
     resumed.close_part()
     consolidate(tmp_path, tmp_path / "log.parquet", 9)
     assert pq.read_table(tmp_path / "log.parquet")["loss"].to_pylist() == list(range(1, 10))

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import toys
+from lca import LAGS
 from lca.allocation import add_terms, empty
 from lca.blocks import partition
 from lca.recorder import LogError, Recorder, consolidate
@@ -26,9 +27,9 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("log")
     recorder = Recorder(folder, PART, {})
     names = ["loss", "learning_rate", "gradient_norm", "predicted_tokens", "loss_scale"]
-    for update in range(1, 7):
+    for update in range(1, 8):
         facts = dict.fromkeys(names, 1) | {"update": update, "overflows": 0}
-        recorder.record(facts, allocation(update), allocation(100 + update))
+        recorder.record(facts, {lag: allocation(100 * by + update) for lag, by in LAGS.items()})
     recorder.close_part()
     consolidate(folder, folder / "log.parquet", 5)
     return folder / "log.parquet"

@@ -1,10 +1,13 @@
 """Reading consolidated logs (see `lca.recorder`) by columns."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
+
+from .. import ESTIMATORS
 
 
 def blocks(log: Path) -> pd.DataFrame:
@@ -13,8 +16,27 @@ def blocks(log: Path) -> pd.DataFrame:
     return pd.DataFrame(json.loads(metadata[b"blocks"]))
 
 
+def estimators(log: Path) -> list[str]:
+    """Return the estimators of `lca.ESTIMATORS` that the log can give."""
+    recorded = {name.split("/")[0] for name in pq.read_schema(log).names}
+    needed = {"midpoint": {"next_batch", "second_batch"}}
+    return [name for name in ESTIMATORS if needed.get(name, {name}) <= recorded]
+
+
+def _midpoint(log: Path, read: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
+    """Extrapolate the sums at lags 1 and 2, as read by `read`, to half a step after theta_t."""
+    beta1 = json.loads(pq.read_schema(log).metadata[b"about"])["beta1"]
+    following, second = read("next_batch"), read("second_batch")
+    return following + (following - second) / (2 * beta1)
+
+
 def series(log: Path, estimator: str, statistic: str) -> pd.DataFrame:
-    """Return a statistic of every block over the updates: a row per update, a column per block."""
+    """Return a statistic of every block over the updates: a row per update, a column per block.
+
+    `estimator` may be a lag (see `lca.LAGS`). The midpoint estimator has no statistic but "sum".
+    """
+    if estimator == "midpoint":
+        return _midpoint(log, lambda lag: series(log, lag, statistic))
     names = blocks(log)["name"]
     columns = [f"{estimator}/{statistic}/{name}" for name in names]
     table = pq.read_table(log, columns=["update", *columns])
@@ -23,6 +45,8 @@ def series(log: Path, estimator: str, statistic: str) -> pd.DataFrame:
 
 def head_series(log: Path, estimator: str) -> pd.DataFrame:
     """Return the sum of every head over the updates; columns are (block name, head from 1)."""
+    if estimator == "midpoint":
+        return _midpoint(log, lambda lag: head_series(log, lag))
     table = blocks(log)
     heads = [
         (row.name, head)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from fairseq.trainer import Trainer
 
+from lca import LAGS
 from lca.blocks import partition
 from lca.optimizer import Adam
 from lca.recorder import Recorder
@@ -45,9 +46,11 @@ def load_checkpoint(method: Callable, trainer: Trainer, *args, **kwargs):
     """Begin the log, or resume it at the update that was restored."""
     extra_state = method(trainer, *args, **kwargs)
     if trainer.is_data_parallel_master:
-        about = {"precision": _precision(trainer.cfg), "seed": trainer.cfg.common.seed}
-        folder = trainer.cfg.optimizer.lca_log
-        trainer.lca_recorder = Recorder(folder, partition(trainer._model), about)
+        cfg, adam = trainer.cfg, _adam(trainer)
+        about = {"precision": _precision(cfg), "seed": cfg.common.seed}
+        about["beta1"] = adam.param_groups[0]["betas"][0]
+        lags = [lag for lag in LAGS if lag != "second_batch" or adam.second_batch]
+        trainer.lca_recorder = Recorder(cfg.optimizer.lca_log, adam.partition, about, lags)
         trainer.lca_recorder.resume(trainer.get_num_updates())
     trainer.lca_overflows = 0
     return extra_state
@@ -94,7 +97,7 @@ def _reduce_and_log_stats(
             "loss_scale": scaler.loss_scale if scaler else 1.0,
             "overflows": trainer.lca_overflows,
         }
-        trainer.lca_recorder.record(facts, adam.own_batch, adam.next_batch)
+        trainer.lca_recorder.record(facts, adam.allocations)
         trainer.lca_overflows = 0
     return method(trainer, logging_outputs, sample_size, grad_norm)
 

@@ -14,6 +14,10 @@ class LcaAdamConfig(FairseqAdamConfig):
     """fairseq's options of Adam, and the folder of the log."""
 
     lca_log: str = field(default=MISSING, metadata={"help": "folder of the LCA log"})
+    lca_second_batch: bool = field(
+        default=False,
+        metadata={"help": "keep the last displacements, for LCA by the midpoint estimator"},
+    )
 
 
 @register_optimizer("lca_adam", dataclass=LcaAdamConfig)
@@ -24,4 +28,5 @@ class LcaAdam(FairseqAdam):
 
     def __init__(self, cfg: LcaAdamConfig, params) -> None:
         FairseqOptimizer.__init__(self, cfg)
-        self._optimizer = Adam(params, **self.optimizer_config)
+        keep = cfg.lca_second_batch
+        self._optimizer = Adam(params, second_batch=keep, **self.optimizer_config)
