@@ -40,14 +40,19 @@ def plain(model: nn.Module):
     return Adam(model.parameters(), **SETTINGS).step
 
 
-def lca(model: nn.Module):
-    """Return the step of our Adam: both estimators, every block, head and statistic."""
+def lca(model: nn.Module, second_batch: bool = False):
+    """Return the step of our Adam: own and next batch, every block, head and statistic."""
     from lca.blocks import partition
     from lca.optimizer import Adam
 
-    optimizer = Adam(model.parameters(), **SETTINGS)
+    optimizer = Adam(model.parameters(), second_batch=second_batch, **SETTINGS)
     optimizer.attach(partition(model))
     return optimizer.step
+
+
+def lca_with_midpoint(model: nn.Module):
+    """Return the same with what the midpoint estimator needs."""
+    return lca(model, second_batch=True)
 
 
 def naive(model: nn.Module):
@@ -63,7 +68,12 @@ def naive(model: nn.Module):
     return with_clones
 
 
-VARIANTS = {"fairseq's Adam": plain, "LCA": lca, "fairseq's Adam, clone and dot": naive}
+VARIANTS = {
+    "fairseq's Adam": plain,
+    "LCA": lca,
+    "LCA, midpoint too": lca_with_midpoint,
+    "fairseq's Adam, clone and dot": naive,
+}
 
 
 def times(repeats: int) -> dict[str, float]:
