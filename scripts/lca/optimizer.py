@@ -89,11 +89,14 @@ class Adam(torch.optim.Optimizer):
         """Allocate to the blocks of `partition` from now on.
 
         The optimizer holds the partition's parameters one by one, or a single flat tensor of all
-        of them in the same order. Raises `ValueError` if neither is so, or if they are not float32.
+        of them in the same order. Raises `ValueError` if neither is so, or if they are not
+        contiguous float32.
         """
         params = [p for group in self.param_groups for p in group["params"]]
         if any(p.dtype != torch.float32 for p in params):
             raise ValueError("LCA needs float32 parameters or a float32 master copy of them")
+        if not all(p.is_contiguous() for p in params):
+            raise ValueError("LCA needs contiguous parameters")
         sizes = tuple(p.numel() for p in params)
         if sizes == partition.sizes:
             places = [(index, 0) for index in range(len(sizes))]

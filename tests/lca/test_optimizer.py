@@ -238,5 +238,8 @@ def test_misuse_is_refused():
         Adam(model.parameters()).step()
     with pytest.raises(ValueError, match="not those of the partition"):
         Adam(model.parameters()).attach(partition(other))
+    transposed = nn.Parameter(torch.ones(3, 2).T)
+    with pytest.raises(ValueError, match="contiguous"):
+        Adam([transposed]).attach(partition(nn.ParameterDict({"x": transposed})))
     with pytest.raises(ValueError, match="float32"):
         Adam(model.half().parameters()).attach(partition(model))
