@@ -107,15 +107,18 @@ def main() -> None:
             step()
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
         return
-    seconds = times(arguments.repeats)
+    # Memory first: a process starts with the peak of the one that it was forked from.
     memory = {name: peak_memory(name) for name in VARIANTS}
-    base, size = "fairseq's Adam", sum(4 * p.numel() for p in paper_model().parameters())
-    print(f"{size / 4e6:.0f}M parameters, float32, CPU, {torch.get_num_threads()} threads\n")
-    print("| optimizer step | seconds | ratio | peak memory beyond it, of the parameters' |")
+    seconds = times(arguments.repeats)
+    base, size = "fairseq's Adam", sum(p.numel() for p in paper_model().parameters())
+    print(
+        f"{size / 1e6:.0f}M parameters ({size * 4e-6:.0f} MB), {torch.get_num_threads()} threads\n"
+    )
+    print("| optimizer step on the CPU | seconds | ratio | peak memory beyond it, MB |")
     print("|---|---|---|---|")
     for name in VARIANTS:
-        ratio, extra = seconds[name] / seconds[base], (memory[name] - memory[base]) / size
-        print(f"| {name} | {seconds[name]:.3f} | {ratio:.2f} | {extra:+.1%} |")
+        ratio, extra = seconds[name] / seconds[base], (memory[name] - memory[base]) / 1e6
+        print(f"| {name} | {seconds[name]:.3f} | {ratio:.2f} | {extra:+.0f} |")
 
 
 if __name__ == "__main__":
