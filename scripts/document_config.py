@@ -50,7 +50,7 @@ def _values(entry: dict) -> str:
     if "$ref" in entry:
         return "mapping"
     kind = entry["type"] if isinstance(entry["type"], str) else " or ".join(entry["type"])
-    kind = {"object": "mapping", "string": "text", "number": "number"}.get(kind, kind)
+    kind = {"object": "mapping", "string": "text"}.get(kind, kind)
     limits = {
         "minimum": "≥",
         "exclusiveMinimum": ">",

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from . import LAGS
 from .analysis import logs
 from .recorder import LogError
 
@@ -29,10 +28,8 @@ def verify(log: Path) -> int:
     if len(wrong):
         raise LogError(f"{log}: row {wrong[0] + 1} is of update {updates[wrong[0]]}")
     blocks = logs.blocks(log).set_index("name")
-    recorded = {name.split("/")[0] for name in pq.read_schema(log).names}
-    for lag in LAGS:
-        if lag in recorded:
-            _check_columns(log, lag, blocks)
+    for lag in logs.lags(log):
+        _check_columns(log, lag, blocks)
     return len(updates)
 
 

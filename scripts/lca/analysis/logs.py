@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
-from .. import ESTIMATORS
+from .. import ESTIMATORS, LAGS
 
 
 def blocks(log: Path) -> pd.DataFrame:
@@ -16,10 +16,16 @@ def blocks(log: Path) -> pd.DataFrame:
     return pd.DataFrame(json.loads(metadata[b"blocks"]))
 
 
+def lags(log: Path) -> list[str]:
+    """Return those of `lca.LAGS` that the log records."""
+    recorded = {name.split("/")[0] for name in pq.read_schema(log).names}
+    return [lag for lag in LAGS if lag in recorded]
+
+
 def estimators(log: Path) -> list[str]:
     """Return the estimators of `lca.ESTIMATORS` that the log can give."""
-    recorded = {name.split("/")[0] for name in pq.read_schema(log).names}
     needed = {"midpoint": {"next_batch", "second_batch"}}
+    recorded = set(lags(log))
     return [name for name in ESTIMATORS if needed.get(name, {name}) <= recorded]
 
 
