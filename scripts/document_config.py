@@ -1,5 +1,6 @@
 """Write config/README.md, the reference of every key, from the schema of the configuration."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
@@ -19,11 +20,8 @@ refused in one line before anything runs. What belongs to the machine and not to
 
 def reference(schema: dict) -> str:
     """Return the reference as Markdown: a table for each object of the schema."""
-    sections = [("Top level", schema)]
-    sections += [
-        (f"`{name}`", schema["properties"][name]) for name in ("main_runs", "cleaning", "bpe")
-    ]
-    sections += [
+    sections = [
+        ("Top level", schema),
         ("A corpus: `corpora.NAME`", schema["$defs"]["corpus"]),
         ("An entry of `runs`", schema["$defs"]["runs"]),
         ("`training` and every variant", schema["$defs"]["training"]),
@@ -33,11 +31,17 @@ def reference(schema: dict) -> str:
 
 
 def _table(definition: dict) -> str:
-    rows = ["| key | values | meaning |", "|---|---|---|"]
+    rows = ["| key | values | meaning |", "|---|---|---|", *_rows(definition)]
+    return "\n".join(rows) + "\n"
+
+
+def _rows(definition: dict, prefix: str = "") -> Iterator[str]:
+    """Yield a row for each key, `probe.every` below `probe` and so on."""
     for key, entry in definition["properties"].items():
         meaning = " ".join(entry.get("description", "").split())
-        rows.append(f"| `{key}` | {_values(entry)} | {meaning} |")
-    return "\n".join(rows) + "\n"
+        yield f"| `{prefix}{key}` | {_values(entry)} | {meaning} |"
+        if "properties" in entry:
+            yield from _rows(entry, f"{prefix}{key}.")
 
 
 def _values(entry: dict) -> str:

@@ -14,7 +14,8 @@ def arguments(
 
     `max_tokens` is what fits one device; none of the `devices` (0) means the CPU.
     """
-    tokens, number = micro_batches(settings["tokens_per_update"], max_tokens, devices)
+    least = 2 if settings["trapezoid"] else 1
+    tokens, number = micro_batches(settings["tokens_per_update"], max_tokens, devices, least)
     updates = settings["total_updates"]
     options = {
         **_model(objective, settings),
@@ -37,6 +38,8 @@ def arguments(
         "update-freq": number,
         "save-interval-updates": settings["checkpoint_every"],
         "keep-interval-updates": 2,
+        "lca-probe-every": settings["probe"]["every"],
+        "lca-probe-tokens": settings["probe"]["tokens"],
     }
     flags = _flags(objective, settings, devices)
     return [f"--{name}={value}" for name, value in options.items()] + flags
@@ -63,8 +66,8 @@ def _flags(objective: str, settings: dict, devices: int) -> list[str]:
     flags = ["--no-epoch-checkpoints", "--disable-validation"]
     if settings["norm"][objective] == "pre":
         flags += [f"--{stack}-normalize-before" for stack in STACKS[objective]]
-    if settings["midpoint"]:
-        flags.append("--lca-second-batch")
+    if settings["trapezoid"]:
+        flags.append("--lca-cross-batch")
     if settings["precision"] != "fp32":
         flags.append(f"--{settings['precision']}")
     if devices == 0:
@@ -101,13 +104,17 @@ def _task(objective: str, languages: str, settings: dict) -> dict:
     }
 
 
-def micro_batches(tokens_per_update: int, max_tokens: int, devices: int) -> tuple[int, int]:
+def micro_batches(
+    tokens_per_update: int, max_tokens: int, devices: int, least: int
+) -> tuple[int, int]:
     """Return the tokens of a micro-batch on one device, at most `max_tokens`, and their number.
+
+    There are at least `least` of them: the trapezoid takes two parts of a batch.
 
     Raises `InputError` if no equal micro-batches make the update.
     """
     devices = max(devices, 1)
-    number = -(-tokens_per_update // (max_tokens * devices))
+    number = max(least, -(-tokens_per_update // (max_tokens * devices)))
     tokens, rest = divmod(tokens_per_update, number * devices)
     if rest:
         raise InputError(

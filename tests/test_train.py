@@ -15,6 +15,7 @@ from fairseq.models import build_model
 import train
 from fairseq_options import arguments, micro_batches
 from job import InputError
+from lca.recorder import EXTRA_UPDATES
 from train import count_devices, locked, newest_checkpoint, state_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # from Hydra
@@ -49,7 +50,7 @@ def test_table_2_for_every_objective(run):
     assert found.lr_scheduler.end_learning_rate == 0
     assert (found.optimization.lr, found.optimization.clip_norm) == ([0.0005], 0.0)
     assert (found.optimization.update_freq, found.dataset.max_tokens) == ([16], 2048)
-    assert found.optimization.max_update == 125000 + 2
+    assert found.optimization.max_update == 125000 + EXTRA_UPDATES
     assert found.common.fp16 and not found.common.cpu
     model = found.model
     assert (model.dropout, model.attention_dropout, model.activation_fn) == (0.1, 0.0, "relu")
@@ -143,13 +144,13 @@ def test_without_devices_the_cpu_is_named():
         (32768, 2048, 0, (2048, 16)),
         (32768, 2048, 1, (2048, 16)),
         (32768, 2048, 4, (2048, 4)),
-        (32768, 100_000, 1, (32768, 1)),
-        (32768, 100_000, 2, (16384, 1)),
+        (32768, 100_000, 1, (16384, 2)),
+        (32768, 100_000, 2, (8192, 2)),
         (1000, 300, 1, (250, 4)),
     ],
 )
 def test_micro_batches_make_exactly_one_update(tokens, most, devices, expected):
-    size, number = micro_batches(tokens, most, devices)
+    size, number = micro_batches(tokens, most, devices, least=2)
     assert (size, number) == expected
     assert size <= most
     assert size * number * max(devices, 1) == tokens
@@ -159,7 +160,7 @@ def test_micro_batches_make_exactly_one_update(tokens, most, devices, expected):
 def test_an_update_that_micro_batches_do_not_make_names_the_settings(tokens, most, devices):
     message = rf"^training.tokens_per_update: {tokens} is not divisible .*{most} tokens \(max_tok"
     with pytest.raises(InputError, match=message):
-        micro_batches(tokens, most, devices)
+        micro_batches(tokens, most, devices, least=2)
 
 
 def recipe(**changes):

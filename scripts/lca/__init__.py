@@ -6,11 +6,16 @@ that allocates while it updates), `recorder` (the log), `analysis` and `plotting
 frames and figures out).
 """
 
-LAGS = {"own_batch": 0, "next_batch": 1, "second_batch": 2}
-"""What is recorded: displacements times the gradient of the batch so many updates later."""
+LAGS = {"own_batch": 0, "cross_batch": 0, "next_batch": 1}
+"""What is recorded at every update: displacements times a gradient so many updates later."""
 
-ESTIMATORS = ("own_batch", "next_batch", "midpoint")
-"""What is analysed; see `lca.allocation`. The midpoint follows from lags 1 and 2."""
+ESTIMATORS = ("own_batch", "next_batch", "trapezoid", "probe")
+"""What is analysed; see `lca.allocation`. The trapezoid is the mean of cross_batch and next_batch,
+and `probe` is of scheduled updates only; see `lca.probe`."""
 
-STATISTICS = ("sum", "positive", "count")
-"""Of a block's terms: their sum, the sum of the positive ones, the number of positive ones."""
+PROBES = ("train", "held_out")
+"""The fixed batches that the probe integrates over."""
+
+STATISTICS = ("sum", "positive", "helping", "hurting")
+"""Of a block's terms: their sum, the sum of the positive ones, and how many are negative (they
+lowered the loss) and positive."""

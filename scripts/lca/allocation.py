@@ -7,16 +7,18 @@ one raised it ("hurt"). Units are those of the gradient's loss: nats per predict
 
 Which gradient is a matter of the estimator:
 
-`own_batch`   of the batch that made the step, at theta_t: the paper's. Biased, since the step was
-              chosen to lower the loss of that very batch.
-`next_batch`  of the next update's batch, at theta_(t+1): unbiased at the end of the step, and free,
-              since the next update computes it anyway.
-`midpoint`    next_batch + (next_batch - second_batch) / (2 beta1), where `second_batch` takes the
-              gradient of one update further on, at theta_(t+2): extrapolated from the step's end to
-              its middle, where first order is exact for a quadratic loss. From theta_(t+1) to
-              theta_(t+2) the gradient changes by H dtheta_(t+1), and of dtheta_(t+1) momentum makes
-              beta1 dtheta_t; half of H dtheta_t is what is missing. Costs a copy of dtheta.
+`own_batch`    of the batch that made the step, at theta_t: the paper's. Biased, since the step was
+               chosen to lower the loss of that very batch.
+`cross_batch`  of the same batch, cross-validated: it is cut in two, and either part's gradient
+               meets the displacement that the other alone would have made. Unbiased at theta_t, the
+               start of the step. Costs a copy of the gradient.
+`next_batch`   of the next update's batch, at theta_(t+1): unbiased at the end of the step, and
+               free, since the next update computes it anyway.
+`trapezoid`    the mean of cross_batch and next_batch. One end of the step alone overlooks how the
+               gradient turns during the step; the mean of both is exact for a quadratic loss.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -26,7 +28,7 @@ from .blocks import Partition, Slice
 
 
 def empty(partition: Partition, device: torch.device | str = "cpu") -> Tensor:
-    """Return an allocation of zeros: `(cells, 3)`, a column for each of `lca.STATISTICS`.
+    """Return an allocation of zeros: `(cells, 4)`, a column for each of `lca.STATISTICS`.
 
     In float64, so that adding thousands of partial sums loses nothing.
     """
@@ -40,10 +42,47 @@ def add_terms(allocation: Tensor, piece: Slice, terms: Tensor) -> None:
     cells = allocation[piece.cell : piece.cell + piece.heads]
     cells[:, 0] += view.sum(dim=(0, 2))
     cells[:, 1] += view.clamp(min=0).sum(dim=(0, 2))
-    cells[:, 2] += (view > 0).sum(dim=(0, 2))
+    cells[:, 2] += (view < 0).sum(dim=(0, 2))
+    cells[:, 3] += (view > 0).sum(dim=(0, 2))
+
+
+def allocate(
+    gradients: Sequence[Tensor], displacements: Sequence[Tensor], partition: Partition
+) -> Tensor:
+    """Return the allocation of all terms g * dtheta, tensor by tensor: `(cells, 4)`.
+
+    Both sequences are in the order of the partition's parameters.
+    """
+    allocation = empty(partition, gradients[0].device)
+    terms = [(g * move).view(-1) for g, move in zip(gradients, displacements, strict=True)]
+    for piece in partition.slices:
+        span = slice(piece.start, piece.start + piece.numel)
+        add_terms(allocation, piece, terms[piece.parameter][span])
+    return allocation
 
 
 def per_block(allocation: Tensor, partition: Partition) -> Tensor:
-    """Sum an allocation over the heads of each block: `(cells, 3)` to `(blocks, 3)`."""
+    """Sum an allocation over the heads of each block: `(cells, 4)` to `(blocks, 4)`."""
     blocks = allocation.new_zeros(len(partition.blocks), allocation.shape[1])
     return blocks.index_add_(0, torch.tensor(partition.owners), allocation)
+
+
+def check_total(
+    allocation: Tensor,
+    gradients: Sequence[Tensor],
+    before: Sequence[Tensor],
+    after: Sequence[Tensor],
+    scale: float = 1.0,
+) -> None:
+    """Raise `RuntimeError` unless the blocks add up to the whole dot product g * dtheta / scale.
+
+    The difference may be 1e-5 of what the positive and negative terms come to without their signs.
+    """
+    terms = [g * (new - old) for g, old, new in zip(gradients, before, after, strict=True)]
+    whole = sum(float(term.sum(dtype=torch.float64)) for term in terms) / scale
+    size = sum(float(term.abs().sum(dtype=torch.float64)) for term in terms) / scale
+    total = float(allocation[:, 0].sum())
+    if abs(total - whole) > 1e-5 * size:
+        raise RuntimeError(
+            f"LCA of the blocks adds up to {total}, the whole dot product is {whole}"
+        )

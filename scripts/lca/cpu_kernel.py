@@ -10,7 +10,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 RUN = 512
-"""Elements of a run: theta, g, m, v and both products take 12 KiB."""
+"""Elements of a run: theta, g, m, v and the terms take 12 KiB."""
 
 
 @intrinsic
@@ -24,8 +24,8 @@ def _fma(context, a, b, c):
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def _update(theta, g, m, v, own, moved, beta1, beta2, step, last):
-    """Update a run in place; `own` becomes its terms g * dtheta, `moved` the last dtheta.
+def _update(theta, g, m, v, own, following, beta1, beta2, step, last):
+    """Update a run in place; `own` becomes its terms g * dtheta, `following` those of the last.
 
     `step` and `last` are (size, decay, eps) of this update and of the one before, of which
     theta_t = (theta_(t+1) + size * m / (sqrt(v) + eps)) / (1 - decay).
@@ -35,7 +35,7 @@ def _update(theta, g, m, v, own, moved, beta1, beta2, step, last):
     last_size, last_decay, last_eps = last
     for i in range(theta.size):
         descent = last_size * m[i] / (np.sqrt(v[i]) + last_eps) + last_decay * theta[i]
-        moved[i] = -descent / (one - last_decay)
+        following[i] = g[i] * (-descent / (one - last_decay))
         m[i] = _fma(g[i], one - beta1, m[i] * beta1)
         v[i] = _fma((one - beta2) * g[i], g[i], v[i] * beta2)
         before = theta[i]
@@ -44,52 +44,68 @@ def _update(theta, g, m, v, own, moved, beta1, beta2, step, last):
         own[i] = g[i] * (theta[i] - before)
 
 
+@njit(nogil=True, error_model="numpy", cache=True)
+def _cross(theta, g, m, v, part, terms, beta1, beta2, step, share, scale):
+    """Write the terms of `allocation`'s cross_batch of a run that is about to be updated.
+
+    `scale * part` is what the first part of the batch, a `share` of it, contributed to g.
+    """
+    one = np.float32(1)
+    size, decay, eps = step
+    rest = one - share
+    for i in range(theta.size):
+        first = scale * part[i] / share
+        second = (g[i] - scale * part[i]) / rest
+        m_decayed, v_decayed = beta1 * m[i], beta2 * v[i]
+        m_first = m_decayed + (one - beta1) * first
+        m_second = m_decayed + (one - beta1) * second
+        v_first = np.sqrt(v_decayed + (one - beta2) * first * first) + eps
+        v_second = np.sqrt(v_decayed + (one - beta2) * second * second) + eps
+        moved_by_first = -size * m_first / v_first - decay * theta[i]
+        moved_by_second = -size * m_second / v_second - decay * theta[i]
+        terms[i] = share * second * moved_by_first + rest * first * moved_by_second
+
+
 @njit(nogil=True, error_model="numpy", cache=True, fastmath={"reassoc", "nsz", "contract"})
 def _add_terms(terms, cell):
-    """Add the sum, the positive part and the number of positive terms of a run to its cell."""
-    total, positive, count = np.float32(0), np.float32(0), 0
+    """Add a run's sum, positive part, and numbers of negative and positive terms to its cell."""
+    total, positive, helping, hurting = np.float32(0), np.float32(0), 0, 0
     for term in terms:
         total += term
         positive += max(term, np.float32(0))
-        count += term > 0
+        helping += term < 0
+        hurting += term > 0
     cell[0] += total
     cell[1] += positive
-    cell[2] += count
-
-
-@njit(nogil=True, error_model="numpy", cache=True)
-def _multiply(one, other, product):
-    """Write the elementwise product of two runs."""
-    for i in range(product.size):
-        product[i] = one[i] * other[i]
+    cell[2] += helping
+    cell[3] += hurting
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
 def update_and_allocate(
-    theta, g, m, v, before_last, pieces, beta1, beta2, step, last, own, following, second
+    theta, g, m, v, part, pieces, beta1, beta2, step, last, share, scale, own, cross, following
 ):
     """Update the elements of `pieces` in place and add their terms to the allocations.
 
-    theta, g, m, v: flat float32. before_last: the displacements of the update before the last one,
-    which become those of the last; empty if they are not kept. pieces: int64 rows (start, cell,
-    outer, heads, inner), see `blocks.Slice`. beta1, beta2 and the tuples `step` and `last` as of
-    `_update`, all float32. own, following, second: float64 `(cells, 3)`, at lags 0, 1 and 2.
+    theta, g, m, v: flat float32. part: of the same length, or empty for no `cross`; see `_cross`
+    for it, `share` and `scale`. pieces: int64 rows (start, cell, outer, heads, inner), see
+    `blocks.Slice`. beta1, beta2 and the tuples `step` and `last`: as of `_update`, all float32.
+    own, cross, following: float64 `(cells, 4)`, see `allocation`.
     """
-    terms, moved = np.empty(RUN, np.float32), np.empty(RUN, np.float32)
+    terms, lagged = np.empty(RUN, np.float32), np.empty(RUN, np.float32)
     for piece in range(pieces.shape[0]):
         start, cell, outer, heads, inner = pieces[piece]
         for run in range(outer * heads):
             owner = cell + run % heads
             for first in range(start, start + inner, RUN):
                 end = min(first + RUN, start + inner)
-                part, size = slice(first, end), end - first
-                a, b = terms[:size], moved[:size]
-                _update(theta[part], g[part], m[part], v[part], a, b, beta1, beta2, step, last)
+                span, size = slice(first, end), end - first
+                a, b = terms[:size], lagged[:size]
+                views = theta[span], g[span], m[span], v[span]
+                if part.size:
+                    _cross(*views, part[span], a, beta1, beta2, step, share, scale)
+                    _add_terms(a, cross[owner])
+                _update(*views, a, b, beta1, beta2, step, last)
                 _add_terms(a, own[owner])
-                _multiply(g[part], b, a)
-                _add_terms(a, following[owner])
-                if before_last.size:
-                    _multiply(g[part], before_last[part], a)
-                    _add_terms(a, second[owner])
-                    before_last[part] = b
+                _add_terms(b, following[owner])
             start += inner

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +37,18 @@ class Step(NamedTuple):
         return cls(size, lr * group["weight_decay"], group["eps"])
 
 
+@dataclass
+class Part:
+    """What the first part of a batch contributed to the gradient that the step will use."""
+
+    gradient: Tensor
+    """Flat, of all parameters of the partition."""
+    share: float
+    """The part's share of the batch's predicted tokens."""
+    scale: float = 1.0
+    """What makes `gradient` a contribution: clipping, normalization, 1 / loss scale."""
+
+
 class Job(NamedTuple):
     """One tensor to be updated: flat views of parameter, gradient and moments, and how."""
 
@@ -46,8 +60,8 @@ class Job(NamedTuple):
     step: Step
     last: Step
     """The step before; its `size` is 0 if there was none."""
-    before_last: Tensor
-    """The displacements of the update before the last one; empty if they are not kept."""
+    part: Tensor
+    """What `Part` keeps of this tensor; empty if there is none."""
 
 
 class Adam(torch.optim.Optimizer):
@@ -57,12 +71,12 @@ class Adam(torch.optim.Optimizer):
     theta_(t+1) = theta_t - lr * wd * theta_t - s * m / (sqrt(v) + eps), where
     s = lr * sqrt(1 - beta2^t) / (1 - beta1^t).
 
-    After `attach(partition)` every `step()` leaves `allocations` (each `(cells, 3)`, see
+    After `attach(partition)` every `step()` leaves `allocations` (each `(cells, 4)`, see
     `allocation`), made while the update is applied: `own_batch`, of this update's displacement,
-    `next_batch`, of that of the update before, and with `second_batch=True` that of the update
-    before the last. They are zero while there is no such update. `next_batch` needs no copy of the
-    parameters: until this update overwrites them, m, v, theta and the last learning rate, which
-    is kept in the state, determine what the last update did. `second_batch` costs a copy.
+    `next_batch`, of that of the update before (zero at the first), and `cross_batch` if
+    `keep_part` was called on the way. `next_batch` needs no copy of the parameters: until this
+    update overwrites them, m, v, theta and the last learning rate, which is kept in the state,
+    determine what the last update did.
 
     Parameters and gradients are float32: the model's own, or a mixed-precision master copy.
     """
@@ -74,16 +88,16 @@ class Adam(torch.optim.Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
-        second_batch: bool = False,
     ) -> None:
         super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay))
-        self.second_batch = second_batch
         self.partition: Partition | None = None
         self.allocations: dict[str, Tensor] = {}
         self.last_lr = 0.0
         """The learning rate of the last step."""
         self.clip_coefficient = 1.0
         """What clipping multiplied the gradient by: undone in the allocations."""
+        self.part: Part | None = None
+        """What `keep_part` kept, until the step has used it."""
 
     def attach(self, partition: Partition) -> None:
         """Allocate to the blocks of `partition` from now on.
@@ -109,7 +123,42 @@ class Adam(torch.optim.Optimizer):
         for piece in partition.slices:
             index, offset = places[piece.parameter]
             self._slices[index].append((offset + piece.start, piece))
+        self._offsets = [0, *accumulate(sizes)]
         self._shares = _share_out(self._slices, torch.get_num_threads())
+        self._part_buffer = torch.empty(0)
+
+    def values(self) -> list[Tensor]:
+        """Return the parameters, flat, in the order of the partition."""
+        return self._in_order(lambda parameter: parameter.detach())
+
+    def gradients(self) -> list[Tensor]:
+        """Return the gradients likewise."""
+        return self._in_order(lambda p: torch.zeros_like(p) if p.grad is None else p.grad)
+
+    def _in_order(self, what: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        params = [p for group in self.param_groups for p in group["params"]]
+        if len(params) == 1:
+            return list(what(params[0]).view(-1).split(self.partition.sizes))
+        return [what(p).reshape(-1) for p in params]
+
+    @torch.no_grad()
+    def keep_part(self, gradients: Iterable[Tensor | None], share: float = 0.5) -> None:
+        """Keep a copy of the partition's gradients, of which the batch's first part is in.
+
+        `gradients` are in the order of the partition's parameters; `share` is the part's of the
+        batch's predicted tokens, between 0 and 1. The next step uses them for `cross_batch`.
+        """
+        gradients = list(gradients)
+        if not len(self._part_buffer):
+            device = self.param_groups[0]["params"][0].device
+            self._part_buffer = torch.empty(self.partition.numel, device=device)
+        views = self._part_buffer.split(self.partition.sizes)
+        for view, gradient in zip(views, gradients, strict=True):
+            if gradient is None:
+                view.zero_()
+            else:
+                view.copy_(gradient.reshape(-1))
+        self.part = Part(self._part_buffer, share)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
@@ -118,18 +167,19 @@ class Adam(torch.optim.Optimizer):
             raise RuntimeError("call attach(partition) before the first step")
         loss = closure() if closure is not None else None
         params = [(p, group) for group in self.param_groups for p in group["params"]]
-        jobs = {index: self._job(*param) for index, param in enumerate(params)}
+        jobs = {index: self._job(index, *param) for index, param in enumerate(params)}
         jobs = {index: job for index, job in jobs.items() if job is not None}
         run = self._run_on_cpu if params[0][0].device.type == "cpu" else self._run_anywhere
         self.allocations = dict(zip(LAGS, run(jobs), strict=True))
-        if not self.second_batch:
-            del self.allocations["second_batch"]
+        if self.part is None:
+            del self.allocations["cross_batch"]
+        self.part = None
         for allocation in self.allocations.values():
             allocation[:, :2] /= self.clip_coefficient
         self.last_lr = self.param_groups[0]["lr"]
         return loss
 
-    def _job(self, parameter: Tensor, group: dict) -> Job | None:
+    def _job(self, index: int, parameter: Tensor, group: dict) -> Job | None:
         """Return the update of one tensor, None without a gradient: as in fairseq, it stays."""
         state = self.state[parameter]
         if not state:
@@ -137,24 +187,23 @@ class Adam(torch.optim.Optimizer):
             state["last_lr"] = 0.0
             state["exp_avg"] = torch.zeros_like(parameter)
             state["exp_avg_sq"] = torch.zeros_like(parameter)
-            if self.second_batch:
-                state["before_last"] = torch.zeros_like(parameter)
         last = Step.of(group, state["last_lr"], max(state["step"], 1))
         if parameter.grad is None:
             state["last_lr"] = 0.0
-            if self.second_batch:
-                state["before_last"].zero_()
             return None
         state["step"] += 1
         state["last_lr"] = group["lr"]
         tensors = (parameter, parameter.grad, state["exp_avg"], state["exp_avg_sq"])
         flat = [tensor.detach().reshape(-1) for tensor in tensors]
         step = Step.of(group, group["lr"], state["step"])
-        before_last = state["before_last"].view(-1) if self.second_batch else flat[0][:0]
-        return Job(*flat, group["betas"], step, last, before_last)
+        kept = self.part.gradient if self.part else self._part_buffer[:0]
+        part = kept[self._offsets[index] : self._offsets[index + 1]]
+        return Job(*flat, group["betas"], step, last, part)
 
     def _run_on_cpu(self, jobs: dict[int, Job]) -> list[Tensor]:
         """Run the compiled pass, each thread on its own share of the elements."""
+
+        weights = (self.part.share, self.part.scale) if self.part else (0.0, 0.0)
 
         def run_share(share: dict[int, np.ndarray]) -> list[Tensor]:
             allocations = [empty(self.partition) for _ in LAGS]
@@ -162,11 +211,12 @@ class Adam(torch.optim.Optimizer):
                 if index in jobs:
                     job = jobs[index]
                     cpu_kernel.update_and_allocate(
-                        *(tensor.numpy() for tensor in (*job[:4], job.before_last)),
+                        *(tensor.numpy() for tensor in (*job[:4], job.part)),
                         pieces,
                         *map(np.float32, job.betas),
                         tuple(map(np.float32, job.step)),
                         tuple(map(np.float32, job.last)),
+                        *map(np.float32, weights),
                         *(allocation.numpy() for allocation in allocations),
                     )
             return allocations
@@ -180,20 +230,20 @@ class Adam(torch.optim.Optimizer):
     def _run_anywhere(self, jobs: dict[int, Job]) -> list[Tensor]:
         """Run the same pass as PyTorch operations, slice by slice, on any device."""
         device = next(iter(jobs.values())).theta.device
-        own, following, second = (empty(self.partition, device) for _ in LAGS)
+        own, cross, following = (empty(self.partition, device) for _ in LAGS)
         for index, job in jobs.items():
             for start, piece in self._slices[index]:
-                part = slice(start, start + piece.numel)
-                tensors = [tensor[part] for tensor in job[:4]]
-                moved = _displacement(*tensors, job.last)
-                add_terms(following, piece, tensors[1] * moved)
-                if self.second_batch:
-                    add_terms(second, piece, tensors[1] * job.before_last[part])
-                    job.before_last[part] = moved
+                span = slice(start, start + piece.numel)
+                tensors = [tensor[span] for tensor in job[:4]]
+                add_terms(following, piece, tensors[1] * _displacement(*tensors, job.last))
+                if self.part:
+                    part = job.part[span] * self.part.scale
+                    terms = _cross(*tensors, part, self.part.share, job.betas, job.step)
+                    add_terms(cross, piece, terms)
                 before = tensors[0].clone()
                 _update(*tensors, job.betas, job.step)
                 add_terms(own, piece, tensors[1] * (tensors[0] - before))
-        return [own, following, second]
+        return [own, cross, following]
 
 
 def _share_out(slices: list[list[tuple[int, Slice]]], threads: int) -> list[dict[int, np.ndarray]]:
@@ -235,3 +285,30 @@ def _displacement(theta: Tensor, gradient: Tensor, m: Tensor, v: Tensor, step: S
     """
     moved = (m / v.sqrt().add_(step.eps)).mul_(-step.size)
     return moved.sub_(theta, alpha=step.decay).div_(1 - step.decay)
+
+
+def _cross(
+    theta: Tensor,
+    gradient: Tensor,
+    m: Tensor,
+    v: Tensor,
+    part: Tensor,
+    share: float,
+    betas: tuple[float, float],
+    step: Step,
+) -> Tensor:
+    """Return the terms of `cross_batch`; `part` is what a `share` of the batch gave `gradient`.
+
+    Each of the two parts' gradients times the displacement that an update with the other's alone
+    would make, weighted by the size of the part that moves.
+    """
+    first, second = part / share, (gradient - part) / (1 - share)
+
+    def displacement(g: Tensor) -> Tensor:
+        mean, square = (
+            moment * beta + power * (1 - beta)
+            for moment, beta, power in zip((m, v), betas, (g, g * g), strict=True)
+        )
+        return -step.decay * theta - step.size * mean / (square.sqrt() + step.eps)
+
+    return share * second * displacement(first) + (1 - share) * first * displacement(second)

@@ -4,23 +4,28 @@ A part is written, synced and renamed before its checkpoint is, so that every ch
 rows up to its update; rows that a killed run wrote beyond the checkpoint it resumes from are
 dropped. The parts are consolidated once training is over.
 
-Columns: `update` and the facts of `FACTS`; then, for every lag in `lca.LAGS` and every block,
-`LAG/STATISTIC/BLOCK` (nats per predicted token; the count is of elements), and for every head
-`LAG/sum/BLOCK/HEAD`, heads counting from 1. In the parts, the columns of a lag are of the update so
-much earlier, whose value this one completed; consolidating moves them to their own row.
+Columns: `update` and the facts of `FACTS`; then, for every group of values and every block,
+`GROUP/STATISTIC/BLOCK` (nats per predicted token; counts are of elements), and for every head
+`GROUP/sum/BLOCK/HEAD`, heads counting from 1. A group is one of `lca.LAGS`, or `probe_SET` for the
+fixed batches of `lca.PROBES`, which with the losses measured on them are null but where the update
+was probed. `cross_batch` is null where a batch could not be cut in two. In the parts, the columns
+of a lag are of the update so much earlier, whose value this one completed; consolidating moves them
+to their own row.
 """
 
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import Tensor
 
-from . import LAGS, STATISTICS
+from . import LAGS, PROBES, STATISTICS
 from .allocation import per_block
 from .blocks import Partition
 
@@ -33,8 +38,18 @@ FACTS = {
     "loss_scale": pa.float32(),
     "overflows": pa.int32(),  # steps skipped since the last update
     "seconds": pa.float64(),  # wall time since the epoch
+    "dropout/before": pa.float32(),  # losses on the fixed training batches, with dropout
+    "dropout/after": pa.float32(),
 }
+for _set in PROBES:
+    FACTS |= {
+        f"probe_{_set}/before": pa.float64(),  # losses without dropout
+        f"probe_{_set}/after": pa.float64(),
+        f"probe_{_set}/residual": pa.float32(),  # see `probe.Integral`
+        f"probe_{_set}/intervals": pa.int16(),
+    }
 EXTRA_UPDATES = max(LAGS.values())
+ROWS = 1000  # of a row group of the consolidated log, at least
 COMPRESSION = dict(compression="zstd", use_dictionary=False, use_byte_stream_split=True)
 
 
@@ -42,12 +57,12 @@ class LogError(Exception):
     """A log that does not hold what it should; the message says what is missing, in one line."""
 
 
-def columns(partition: Partition, lag: str) -> list[str]:
-    """Return the names of the columns of a lag (see `lca.LAGS`), in the order of `values`."""
-    names = [f"{lag}/{stat}/{block.name}" for stat in STATISTICS for block in partition.blocks]
+def columns(partition: Partition, group: str) -> list[str]:
+    """Return the names of the columns of a group, in the order of `values`."""
+    names = [f"{group}/{stat}/{block.name}" for stat in STATISTICS for block in partition.blocks]
     for block in partition.blocks:
         if block.heads > 1:
-            names += [f"{lag}/sum/{block.name}/{head + 1}" for head in range(block.heads)]
+            names += [f"{group}/sum/{block.name}/{head + 1}" for head in range(block.heads)]
     return names
 
 
@@ -63,28 +78,30 @@ def values(partition: Partition, allocation: Tensor) -> list[float]:
 class Recorder:
     """Appends rows to the log in `folder`, which it makes.
 
-    `about` (run facts, among them Adam's `beta1`) and the table of blocks go into the Parquet
-    metadata of every part. `lags` are those of `lca.LAGS` that are recorded.
+    `about` (facts of the run) and the table of blocks go into the Parquet metadata of every part.
+    `groups` of values are recorded, see above.
     """
 
     def __init__(
-        self, folder: Path, partition: Partition, about: dict, lags: Iterable[str] = LAGS
+        self, folder: Path, partition: Partition, about: dict, groups: Iterable[str] = LAGS
     ) -> None:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.partition = partition
-        self.lags = tuple(lags)
-        names = [name for lag in self.lags for name in columns(partition, lag)]
+        self.columns = {group: columns(partition, group) for group in groups}
+        names = [name for names in self.columns.values() for name in names]
         fields = [*FACTS.items(), *((name, pa.float32()) for name in names)]
         metadata = {"blocks": json.dumps(partition.table()), "about": json.dumps(about)}
         self.schema = pa.schema(fields, metadata)
         self.rows: list[list] = []
 
     def record(self, facts: dict, allocations: dict[str, Tensor]) -> None:
-        """Add the row of an update, with its `allocations` as `optimizer.Adam` leaves them."""
-        row = [facts[name] for name in FACTS if name != "seconds"] + [time.time()]
-        for lag in self.lags:
-            row += values(self.partition, allocations[lag])
+        """Add the row of an update: what is known of `FACTS`, and an allocation for each group."""
+        facts = facts | {"seconds": time.time()}
+        row = [facts.get(name) for name in FACTS]
+        for group, names in self.columns.items():
+            known = group in allocations
+            row += values(self.partition, allocations[group]) if known else [None] * len(names)
         self.rows.append(row)
 
     def close_part(self) -> None:
@@ -119,14 +136,21 @@ class Recorder:
         _check_continuous(self.folder, update)
 
 
-def write_table(table: pa.Table, path: Path) -> None:
-    """Write a table under `path` as a whole or not at all, synced to the disk."""
+@contextmanager
+def whole(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that appears under `path` as a whole or not at all, synced to the disk."""
     unfinished = path.with_suffix(".unfinished")
     with unfinished.open("wb") as file:
-        pq.write_table(table, file, **COMPRESSION)
+        yield file
         file.flush()
         os.fsync(file.fileno())
     unfinished.replace(path)
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write a table under `path` as a whole or not at all."""
+    with whole(path) as file:
+        pq.write_table(table, file, **COMPRESSION)
 
 
 def consolidate(folder: Path, target: Path, updates: int) -> None:
@@ -136,12 +160,40 @@ def consolidate(folder: Path, target: Path, updates: int) -> None:
     `LogError` if rows are missing.
     """
     _check_continuous(folder, updates + EXTRA_UPDATES)
-    table = pa.concat_tables(pq.read_table(part) for part, _, _ in _parts(folder))
+    tables = (pq.read_table(part) for part, _, _ in _parts(folder))
+    with whole(Path(target)) as file:
+        writer = None
+        for table in _in_own_rows(tables):
+            writer = writer or pq.ParquetWriter(file, table.schema, **COMPRESSION)
+            writer.write_table(table)
+        writer.close()
+
+
+def _in_own_rows(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Yield the rows of consecutive tables with the values of every lag in the row of their update.
+
+    The last `EXTRA_UPDATES` rows only complete others.
+    """
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        ready = sum(part.num_rows for part in waiting) - EXTRA_UPDATES
+        if ready >= ROWS:
+            joined = pa.concat_tables(waiting)
+            yield _shifted(joined, ready)
+            waiting = [joined.slice(ready)]
+    joined = pa.concat_tables(waiting)
+    if joined.num_rows > EXTRA_UPDATES:
+        yield _shifted(joined, joined.num_rows - EXTRA_UPDATES)
+
+
+def _shifted(table: pa.Table, rows: int) -> pa.Table:
+    """Return the first rows of a table, with the columns of every lag moved up by it."""
     arrays = [
-        column.slice(LAGS.get(name.split("/")[0], 0), updates)
+        column.slice(LAGS.get(name.split("/")[0], 0), rows)
         for name, column in zip(table.column_names, table.columns, strict=True)
     ]
-    write_table(pa.Table.from_arrays(arrays, schema=table.schema), Path(target))
+    return pa.Table.from_arrays(arrays, schema=table.schema).combine_chunks()
 
 
 def _parts(folder: Path) -> list[tuple[Path, int, int]]:

@@ -9,10 +9,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 
+from . import STATISTICS
 from .analysis import logs
 from .recorder import LogError
+
+ALWAYS = ("own_batch", "next_batch")
+"""The groups that have a value at every update."""
 
 TOLERANCE = 1e-4
 """Largest difference between a block and its heads, relative to the block's largest value."""
@@ -28,32 +33,35 @@ def verify(log: Path) -> int:
     if len(wrong):
         raise LogError(f"{log}: row {wrong[0] + 1} is of update {updates[wrong[0]]}")
     blocks = logs.blocks(log).set_index("name")
-    for lag in logs.lags(log):
-        _check_columns(log, lag, blocks)
+    for group in (*logs.lags(log), *(f"probe_{name}" for name in logs.probes(log))):
+        _check_columns(log, group, blocks)
     return len(updates)
 
 
-def _check_columns(log: Path, lag: str, blocks) -> None:
-    """Check the columns of one lag (see `lca.LAGS`) against each other."""
-    sums, positive, count = (
-        logs.series(log, lag, statistic) for statistic in ("sum", "positive", "count")
-    )
-    for statistic, frame in (("sum", sums), ("positive", positive), ("count", count)):
-        _refuse(log, lag, statistic, ~np.isfinite(frame), "is not finite")
+def _check_columns(log: Path, group: str, blocks: pd.DataFrame) -> None:
+    """Check the columns of one group of values (see `recorder`) against each other."""
+    frames = {name: logs.series(log, group, name) for name in STATISTICS}
+    heads = logs.head_series(log, group).T.groupby(level="name").sum(min_count=1).T
+    if group not in ALWAYS:
+        absent = frames["sum"].isna().all(axis="columns")
+        frames = {name: frame[~absent] for name, frame in frames.items()}
+        heads = heads[~absent]
+    for name, frame in frames.items():
+        _refuse(log, group, name, ~np.isfinite(frame), "is not finite")
+    sums, positive, helping, hurting = frames.values()
     slack = TOLERANCE * (sums.abs().max() + positive.max())
-    _refuse(log, lag, "positive", positive < -slack, "is negative")
-    _refuse(log, lag, "positive", positive < sums - slack, "is less than the sum")
-    _refuse(log, lag, "count", count > blocks["elements"], "is more than the elements")
-    heads = logs.head_series(log, lag).T.groupby(level="name").sum().T
+    _refuse(log, group, "positive", positive < -slack, "is negative")
+    _refuse(log, group, "positive", positive < sums - slack, "is less than the sum")
+    _refuse(log, group, "hurting", helping + hurting > blocks["elements"], "is too many elements")
     differ = (heads - sums[heads.columns]).abs() > slack[heads.columns]
-    _refuse(log, lag, "sum", differ, "is not the sum of the heads")
+    _refuse(log, group, "sum", differ, "is not the sum of the heads")
 
 
-def _refuse(log: Path, lag: str, statistic: str, wrong, problem: str) -> None:
+def _refuse(log: Path, group: str, statistic: str, wrong, problem: str) -> None:
     """Raise `LogError` for the first true value of the frame `wrong` (updates, blocks)."""
     if wrong.to_numpy().any():
         update, name = wrong.stack().idxmax()
-        raise LogError(f"{log}: update {update}: {lag}/{statistic}/{name} {problem}")
+        raise LogError(f"{log}: update {update}: {group}/{statistic}/{name} {problem}")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -18,21 +18,22 @@ ARCHITECTURES = {
     "mlm": ["--task=masked_lm", "--arch=roberta", "--criterion=masked_lm"],
     "mt": ["--task=translation", "--arch=transformer", "--criterion=cross_entropy"],
 }
+VALID = ("valid", "valid.en-de.en", "valid.en-de.de")
 SIZES = dict(layers=2, embed_dim=16, ffn_embed_dim=32, attention_heads=2)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """60 random sentences of a 20-word language, and as many of another."""
+    """60 random sentences of a 20-word language, and as many of another; 10 held out."""
     folder = tmp_path_factory.mktemp("data")
     dictionary = Dictionary()
     for number in range(20):
         dictionary.add_symbol(f"w{number}")
     generator = torch.Generator().manual_seed(3)
     sentences = [torch.randint(4, 24, (8,), generator=generator) for _ in range(60)]
-    for name in ("train", "train.en-de.en", "train.en-de.de"):
+    for name in ("train", "train.en-de.en", "train.en-de.de", *VALID):
         builder = indexed_dataset.make_builder(str(folder / f"{name}.bin"), "mmap", vocab_size=24)
-        for sentence in sentences:
+        for sentence in sentences[:10] if name in VALID else sentences:
             builder.add_item(torch.cat([sentence, torch.tensor([dictionary.eos()])]))
         builder.finalize(str(folder / f"{name}.idx"))
     for name in ("dict.txt", "dict.en.txt", "dict.de.txt"):
@@ -116,6 +117,86 @@ def map_abs(before, after):
     """Return (0, |after - before|), whose difference is the absolute displacement."""
     moved = [(b - a).abs() for a, b in zip(before, after, strict=True)]
     return [torch.zeros_like(m) for m in moved], moved
+
+
+@pytest.mark.parametrize("objective", ARCHITECTURES)
+@pytest.mark.parametrize("setting", ["", "--clip-norm=0.05", "bf16"])
+def test_a_batch_in_parts_is_cross_validated(data, tmp_path, objective, setting):
+    """Against the definition with a learning rate so small that updates of parts can be compared.
+
+    A part's update is that of a trainer whose batch is that part, from the same checkpoint."""
+    more, common = ([], ["bf16"]) if setting == "bf16" else (setting.split(), [])
+    whole = ["--lca-cross-batch", "--update-freq=3", "--dropout=0", *more]
+    trainer, batches = start(data, tmp_path, objective, *whole, common=common)
+    parts = [
+        start(data, tmp_path / str(number), objective, *whole, common=common)[0]
+        for number in range(2)
+    ]
+    samples = batches[0]
+    gradients_, moved, tokens = [], [], []
+    for part, of_part in zip(parts, (samples[:1], samples[1:]), strict=True):
+        before = parameters(part)
+        part.train_step(of_part)
+        scale = part.optimizer.optimizer.clip_coefficient
+        gradients_.append([g / scale for g in gradients(part)])
+        moved.append((before, parameters(part)))
+        tokens.append(part.lca_recorder.rows[0][list(FACTS).index("predicted_tokens")])
+    trainer.train_step(samples)
+    share = tokens[0] / sum(tokens)
+    expected = share * dot(gradients_[1], *moved[0]) + (1 - share) * dot(gradients_[0], *moved[1])
+    found = trainer.optimizer.optimizer.allocations["cross_batch"][:, 0].sum().item()
+    # Adam's first step hardly depends on the gradient's size, so that clipping changes little.
+    assert found == pytest.approx(expected, rel=0.05 if common else 3e-3)
+
+
+def test_a_batch_of_one_part_has_no_cross_validation(data, tmp_path):
+    trainer, batches = start(data, tmp_path, "clm", "--lca-cross-batch", "--update-freq=5")
+    for samples in batches:
+        trainer.train_step(samples)
+    assert [len(samples) for samples in batches] == [5, 5, 1]
+    trainer.lca_recorder.close_part()
+    (part,) = (tmp_path / "log").glob("part-*.parquet")
+    names = [name for name in pq.read_schema(part).names if name.startswith("cross_batch/sum/")]
+    found = pq.read_table(part).to_pandas()[names]
+    assert found.notna().all(axis="columns").tolist() == [True, True, False]
+    assert found.isna().all(axis="columns").tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize("objective", ARCHITECTURES)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_probe_measures_what_updates_change(data, tmp_path, objective, precision):
+    common = ["bf16"] if precision == "bf16" else []
+    options = ["--lca-probe-every=3", "--lca-probe-tokens=100"]
+    trainer, batches = start(data, tmp_path, objective, *options, common=common)
+    for samples in batches[:4]:
+        trainer.train_step(samples)
+    rows = [dict(zip(FACTS, row, strict=False)) for row in trainer.lca_recorder.rows]
+    probed = [row["probe_train/before"] is not None for row in rows]
+    assert probed == [True, False, True, False]
+    for name in ("train", "held_out"):
+        fixed = trainer.lca_probe.batches[name]
+        assert sum(batch["ntokens"] for batch in fixed) >= 90
+        model = copy.deepcopy(trainer.lca_probe.model).eval()
+        with torch.no_grad():
+            losses = [trainer.criterion(model, batch)[:2] for batch in fixed]
+        # The copy holds the parameters of the last probe, after the third update.
+        expected = sum(loss for loss, _ in losses) / sum(size for _, size in losses)
+        assert rows[2][f"probe_{name}/after"] == pytest.approx(expected.item(), rel=1e-6)
+        for row in (rows[0], rows[2]):
+            intervals = row[f"probe_{name}/intervals"]
+            assert intervals in (2, 4, 8, 16, 32)
+            assert abs(row[f"probe_{name}/residual"]) <= (1e-4 if intervals < 32 else 1e-3)
+    assert rows[0]["dropout/before"] != rows[0]["probe_train/before"]
+
+
+def test_the_probe_changes_nothing_of_the_training(data, tmp_path):
+    plain, batches = start(data, tmp_path / "plain", "mt")
+    probed, _ = start(data, tmp_path / "probed", "mt", "--lca-probe-every=1")
+    for samples in batches[:3]:
+        plain.train_step(samples)
+        probed.train_step(samples)
+    for one, other in zip(parameters(plain), parameters(probed), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_the_row_of_an_update_holds_what_fairseq_knows_of_it(data, tmp_path):

@@ -4,8 +4,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+import lca.recorder
 import toys
-from lca import LAGS
+from lca import LAGS, STATISTICS
 from lca.allocation import empty, per_block
 from lca.blocks import partition
 from lca.recorder import LogError, Recorder, columns, consolidate
@@ -20,7 +21,7 @@ def allocation(value):
     return found + value
 
 
-SIGNS = dict(zip(LAGS.items(), (1, -1, 10), strict=True))
+SIGNS = dict(zip(LAGS.items(), (1, 10, -1), strict=True))
 
 
 def record(recorder, updates):
@@ -38,9 +39,11 @@ def recorded(folder):
     return [update for table in tables for update in table["update"].to_pylist()]
 
 
-def test_rows_survive_in_parts_and_are_consolidated(tmp_path):
+@pytest.mark.parametrize("rows", [1, 3, 1000])
+def test_rows_survive_in_parts_and_are_consolidated(tmp_path, monkeypatch, rows):
+    monkeypatch.setattr(lca.recorder, "ROWS", rows)
     recorder = Recorder(tmp_path, PART, {"seed": 1})
-    for updates in (range(1, 4), range(4, 5), range(5, 9)):
+    for updates in (range(1, 4), range(4, 5), range(5, 8)):
         record(recorder, updates)
         recorder.close_part()
     log = tmp_path / "log.parquet"
@@ -52,14 +55,14 @@ def test_rows_survive_in_parts_and_are_consolidated(tmp_path):
         for number, block in enumerate(PART.blocks):
             own = per_block(allocation(update), PART)[number]
             following = per_block(allocation(-update), PART)[number]
-            for statistic, value in zip(("sum", "positive", "count"), own, strict=True):
+            for statistic, value in zip(STATISTICS, own, strict=True):
                 found = row[f"own_batch/{statistic}/{block.name}"]
                 assert found == pytest.approx(value.item(), rel=1e-6)
             found = row[f"next_batch/sum/{block.name}"]
             assert found == pytest.approx(following[0].item(), rel=1e-6)
-            second = per_block(allocation(10 * update), PART)[number]
-            found = row[f"second_batch/sum/{block.name}"]
-            assert found == pytest.approx(second[0].item(), rel=1e-6)
+            cross = per_block(allocation(10 * update), PART)[number]
+            found = row[f"cross_batch/sum/{block.name}"]
+            assert found == pytest.approx(cross[0].item(), rel=1e-6)
             if block.heads > 1:
                 heads = [row[f"own_batch/sum/{block.name}/{h + 1}"] for h in range(block.heads)]
                 assert sum(heads) == pytest.approx(own[0].item(), rel=1e-6)
@@ -78,7 +81,7 @@ def test_resuming_drops_the_rows_beyond_the_restored_update(tmp_path, restored):
     resumed = Recorder(tmp_path, PART, {})
     resumed.resume(restored)
     assert recorded(tmp_path) == list(range(1, restored + 1))
-    record(resumed, range(restored + 1, 12))
+    record(resumed, range(restored + 1, 11))
     resumed.close_part()
     consolidate(tmp_path, tmp_path / "log.parquet", 9)
     assert pq.read_table(tmp_path / "log.parquet")["loss"].to_pylist() == list(range(1, 10))
@@ -128,3 +131,19 @@ def test_columns_are_named_by_estimator_statistic_block_and_head():
     assert "own_batch/positive/decoder.2.key" in names
     assert "own_batch/sum/decoder.2.out/2" in names
     assert "own_batch/sum/decoder.2.w1/1" not in names
+
+
+def test_what_is_not_measured_at_every_update_is_null(tmp_path):
+    recorder = Recorder(tmp_path, PART, {}, ["own_batch", "cross_batch", "probe_train"])
+    own = {"own_batch": allocation(1)}
+    recorder.record({"update": 1, "probe_train/before": 2.5}, own | {"probe_train": allocation(7)})
+    recorder.record({"update": 2}, own | {"cross_batch": allocation(3)})
+    recorder.record({"update": 3}, own)
+    recorder.close_part()
+    consolidate(tmp_path, tmp_path / "log.parquet", 2)
+    table = pq.read_table(tmp_path / "log.parquet")
+    block = PART.blocks[0].name
+    assert table["probe_train/before"].to_pylist() == [2.5, None]
+    assert table[f"own_batch/sum/{block}"].null_count == 0
+    assert [v is None for v in table[f"cross_batch/sum/{block}"].to_pylist()] == [True, False]
+    assert [v is None for v in table[f"probe_train/sum/{block}"].to_pylist()] == [False, True]

@@ -25,20 +25,23 @@ def allocation(seed):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("log")
-    recorder = Recorder(folder, PART, {})
+    recorder = Recorder(folder, PART, {}, [*LAGS, "probe_train"])
     names = ["loss", "learning_rate", "gradient_norm", "predicted_tokens", "loss_scale"]
     for update in range(1, 8):
         facts = dict.fromkeys(names, 1) | {"update": update, "overflows": 0}
-        recorder.record(facts, {lag: allocation(100 * by + update) for lag, by in LAGS.items()})
+        recorded = {lag: allocation(100 * by + update) for lag, by in LAGS.items()}
+        if update % 3 == 1:
+            recorded |= {"probe_train": allocation(1000 + update)}
+        recorder.record(facts, recorded)
     recorder.close_part()
-    consolidate(folder, folder / "log.parquet", 5)
+    consolidate(folder, folder / "log.parquet", 6)
     return folder / "log.parquet"
 
 
 def test_a_whole_log_passes(whole, capsys):
-    assert verify(whole) == 5
+    assert verify(whole) == 6
     assert main([str(whole)]) == 0
-    assert "whole, updates 1 to 5" in capsys.readouterr().out
+    assert "whole, updates 1 to 6" in capsys.readouterr().out
 
 
 def changed(whole, tmp_path, column, value, row=2):
@@ -55,13 +58,14 @@ def changed(whole, tmp_path, column, value, row=2):
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
+        ("probe_train/sum/decoder.1.w1", lambda _: 7.0, "embeddings is not finite"),
         ("update", lambda _: 7, "row 3 is of update 7"),
         ("own_batch/sum/decoder.1.w1", lambda _: float("nan"), "w1 is not finite"),
         ("own_batch/sum/decoder.1.key/2", lambda old: old + 1, "key is not the sum of the heads"),
         ("next_batch/sum/decoder.2.out", lambda old: old - 1, "out is not the sum of the heads"),
         ("next_batch/positive/decoder.1.w2", lambda old: -old, "w2 is negative"),
         ("next_batch/sum/decoder.1.w2", lambda _: 1e4, "positive/decoder.1.w2 is less than the"),
-        ("own_batch/count/decoder.1.w2", lambda _: 1e6, "w2 is more than the elements"),
+        ("own_batch/helping/decoder.1.w2", lambda _: 1e6, "w2 is too many elements"),
     ],
 )
 def test_a_flaw_is_named(whole, tmp_path, column, value, message, capsys):

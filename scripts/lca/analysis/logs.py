@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
-from .. import ESTIMATORS, LAGS
+from .. import ESTIMATORS, LAGS, PROBES
 
 
 def blocks(log: Path) -> pd.DataFrame:
@@ -18,31 +18,41 @@ def blocks(log: Path) -> pd.DataFrame:
 
 def lags(log: Path) -> list[str]:
     """Return those of `lca.LAGS` that the log records."""
-    recorded = {name.split("/")[0] for name in pq.read_schema(log).names}
+    recorded = _groups(log)
     return [lag for lag in LAGS if lag in recorded]
 
 
+def probes(log: Path) -> list[str]:
+    """Return those of `lca.PROBES` that the log records."""
+    recorded = _groups(log)
+    return [name for name in PROBES if f"probe_{name}" in recorded]
+
+
+def _groups(log: Path) -> set[str]:
+    return {name.split("/")[0] for name in pq.read_schema(log).names if name.count("/") > 1}
+
+
 def estimators(log: Path) -> list[str]:
-    """Return the estimators of `lca.ESTIMATORS` that the log can give."""
-    needed = {"midpoint": {"next_batch", "second_batch"}}
+    """Return the estimators of `lca.ESTIMATORS` that the log can give for every update."""
+    needed = {"trapezoid": {"cross_batch", "next_batch"}}
     recorded = set(lags(log))
     return [name for name in ESTIMATORS if needed.get(name, {name}) <= recorded]
 
 
-def _midpoint(log: Path, read: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
-    """Extrapolate the sums at lags 1 and 2, as read by `read`, to half a step after theta_t."""
-    beta1 = json.loads(pq.read_schema(log).metadata[b"about"])["beta1"]
-    following, second = read("next_batch"), read("second_batch")
-    return following + (following - second) / (2 * beta1)
+def _trapezoid(read: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
+    """Return the mean of a step's two ends; its end alone where the batch could not be cut."""
+    end = read("next_batch")
+    return (read("cross_batch").fillna(end) + end) / 2
 
 
 def series(log: Path, estimator: str, statistic: str) -> pd.DataFrame:
     """Return a statistic of every block over the updates: a row per update, a column per block.
 
-    `estimator` may be a lag (see `lca.LAGS`). The midpoint estimator has no statistic but "sum".
+    `estimator` may be any group of the log's values (see `recorder`), NaN where there is none. The
+    trapezoid has no statistic but "sum".
     """
-    if estimator == "midpoint":
-        return _midpoint(log, lambda lag: series(log, lag, statistic))
+    if estimator == "trapezoid":
+        return _trapezoid(lambda lag: series(log, lag, statistic))
     names = blocks(log)["name"]
     columns = [f"{estimator}/{statistic}/{name}" for name in names]
     table = pq.read_table(log, columns=["update", *columns])
@@ -51,8 +61,8 @@ def series(log: Path, estimator: str, statistic: str) -> pd.DataFrame:
 
 def head_series(log: Path, estimator: str) -> pd.DataFrame:
     """Return the sum of every head over the updates; columns are (block name, head from 1)."""
-    if estimator == "midpoint":
-        return _midpoint(log, lambda lag: head_series(log, lag))
+    if estimator == "trapezoid":
+        return _trapezoid(lambda lag: head_series(log, lag))
     table = blocks(log)
     heads = [
         (row.name, head)
@@ -65,6 +75,6 @@ def head_series(log: Path, estimator: str) -> pd.DataFrame:
 
 
 def facts(log: Path) -> pd.DataFrame:
-    """Return what is recorded of every update besides LCA: loss, learning rate and so on."""
-    columns = [name for name in pq.read_schema(log).names if "/" not in name]
+    """Return what is recorded besides LCA: loss, learning rate and so on (see `recorder`)."""
+    columns = [name for name in pq.read_schema(log).names if name.count("/") < 2]
     return pq.read_table(log, columns=columns).to_pandas().set_index("update")

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from fairseq.trainer import Trainer
 
 from lca import LAGS
+from lca.allocation import check_total
 from lca.blocks import partition
 from lca.optimizer import Adam
 from lca.recorder import Recorder
+
+from .probe import Probe
 
 
 def install() -> None:
@@ -19,6 +22,7 @@ def install() -> None:
         save_checkpoint,
         clip_grad_norm,
         train_step,
+        _aggregate_logging_outputs,
         _reduce_and_log_stats,
     ):
         setattr(Trainer, hook.__name__, _wrap(getattr(Trainer, hook.__name__), hook))
@@ -45,14 +49,19 @@ def _build_optimizer(method: Callable, trainer: Trainer) -> None:
 def load_checkpoint(method: Callable, trainer: Trainer, *args, **kwargs):
     """Begin the log, or resume it at the update that was restored."""
     extra_state = method(trainer, *args, **kwargs)
+    trainer.lca_overflows = 0
+    trainer.lca_probe = None
+    trainer.task.train_step = _counting(trainer.task.train_step, trainer)
     if trainer.is_data_parallel_master:
         cfg, adam = trainer.cfg, _adam(trainer)
+        if cfg.optimizer.lca_probe_every:
+            trainer.lca_probe = Probe(trainer, adam.partition, cfg.optimizer.lca_probe_tokens)
         about = {"precision": _precision(cfg), "seed": cfg.common.seed}
-        about["beta1"] = adam.param_groups[0]["betas"][0]
-        lags = [lag for lag in LAGS if lag != "second_batch" or adam.second_batch]
-        trainer.lca_recorder = Recorder(cfg.optimizer.lca_log, adam.partition, about, lags)
+        groups = [lag for lag in LAGS if lag != "cross_batch" or cfg.optimizer.lca_cross_batch]
+        if trainer.lca_probe:
+            groups += [f"probe_{name}" for name in trainer.lca_probe.batches]
+        trainer.lca_recorder = Recorder(cfg.optimizer.lca_log, adam.partition, about, groups)
         trainer.lca_recorder.resume(trainer.get_num_updates())
-    trainer.lca_overflows = 0
     return extra_state
 
 
@@ -63,21 +72,57 @@ def save_checkpoint(method: Callable, trainer: Trainer, *args, **kwargs):
     return method(trainer, *args, **kwargs)
 
 
-def clip_grad_norm(method: Callable, trainer: Trainer, clip_norm: float):
-    """Tell the optimizer what clipping does to the gradient, as LCA is of the unclipped one."""
-    norm = method(trainer, clip_norm)
-    clipped = clip_norm > 0 and float(norm) > clip_norm
-    _adam(trainer).clip_coefficient = clip_norm / float(norm) if clipped else 1.0
-    return norm
-
-
-def train_step(method: Callable, trainer: Trainer, *args, **kwargs):
-    """Count the steps that an overflow made fairseq skip: they are no updates."""
+def train_step(method: Callable, trainer: Trainer, samples: list, *args, **kwargs):
+    """Count micro-batches and their tokens, and the steps that an overflow made fairseq skip."""
     before = trainer.get_num_updates()
-    result = method(trainer, *args, **kwargs)
+    trainer.lca_micro_batches, trainer.lca_tokens, trainer.lca_part_tokens = len(samples), [], 0
+    _adam(trainer).part = None
+    due = trainer.lca_probe and _is_due(before + 1, trainer.cfg.optimizer.lca_probe_every)
+    trainer.lca_before = [value.clone() for value in _adam(trainer).values()] if due else None
+    result = method(trainer, samples, *args, **kwargs)
     if trainer.get_num_updates() == before:
         trainer.lca_overflows += 1
     return result
+
+
+def _counting(task_step: Callable, trainer: Trainer) -> Callable:
+    """Return the task's step on a micro-batch; after half of them, the gradients are kept."""
+
+    @functools.wraps(task_step)
+    def counted(*args, **kwargs):
+        result = task_step(*args, **kwargs)
+        done = trainer.lca_tokens
+        done.append(float(result[1]))
+        if len(done) == trainer.lca_micro_batches // 2 and trainer.cfg.optimizer.lca_cross_batch:
+            params = (p for p in trainer._model.parameters() if p.requires_grad)
+            trainer.lca_part_tokens = sum(done)
+            _adam(trainer).keep_part(p.grad for p in params)
+        return result
+
+    return counted
+
+
+def _aggregate_logging_outputs(method: Callable, trainer: Trainer, *args, **kwargs):
+    """Learn how many tokens all workers together predicted."""
+    result = method(trainer, *args, **kwargs)
+    trainer.lca_tokens = [float(result[1][0])]
+    return result
+
+
+def clip_grad_norm(method: Callable, trainer: Trainer, clip_norm: float):
+    """Tell the optimizer how the gradient is scaled; LCA itself is of the unclipped one."""
+    scale = _loss_scale(trainer)
+    norm = method(trainer, clip_norm)
+    adam = _adam(trainer)
+    clipped = clip_norm > 0 and float(norm) > clip_norm
+    adam.clip_coefficient = clip_norm / float(norm) if clipped else 1.0
+    tokens = sum(trainer.lca_tokens)
+    if 0 < trainer.lca_part_tokens < tokens:
+        adam.part.share = trainer.lca_part_tokens / tokens
+        adam.part.scale = adam.clip_coefficient / (tokens * scale)
+    else:
+        adam.part = None
+    return norm
 
 
 def _reduce_and_log_stats(
@@ -87,19 +132,44 @@ def _reduce_and_log_stats(
     if grad_norm is not None and trainer.is_data_parallel_master:
         loss = sum(float(output["loss"]) for output in logging_outputs)
         adam = _adam(trainer)
-        scaler = getattr(trainer.optimizer, "scaler", None)
         facts = {
             "update": trainer.get_num_updates(),
             "loss": loss / float(sample_size),
             "learning_rate": adam.last_lr,
             "gradient_norm": float(grad_norm),
             "predicted_tokens": int(sample_size),
-            "loss_scale": scaler.loss_scale if scaler else 1.0,
+            "loss_scale": _loss_scale(trainer),
             "overflows": trainer.lca_overflows,
         }
-        trainer.lca_recorder.record(facts, adam.allocations)
+        allocations = dict(adam.allocations)
+        if trainer.lca_before is not None:
+            _probe(trainer, facts, allocations)
+        trainer.lca_recorder.record(facts, allocations)
         trainer.lca_overflows = 0
     return method(trainer, logging_outputs, sample_size, grad_norm)
+
+
+def _is_due(update: int, every: int) -> bool:
+    """Tell whether an update is probed: the first, whose start is the untrained model, and then."""
+    return update == 1 or update % every == 0
+
+
+def _probe(trainer: Trainer, facts: dict, allocations: dict) -> None:
+    """Integrate the update that was just made, and check that the blocks add up to the whole."""
+    adam, before = _adam(trainer), trainer.lca_before
+    after = adam.values()
+    check_total(allocations["own_batch"], adam.gradients(), before, after, adam.clip_coefficient)
+    for name, found in trainer.lca_probe.integrate(before, after).items():
+        allocations[f"probe_{name}"] = found.allocation
+        for what in ("before", "after", "residual", "intervals"):
+            facts[f"probe_{name}/{what}"] = getattr(found, what)
+    facts["dropout/before"] = trainer.lca_probe.loss_with_dropout(before)
+    facts["dropout/after"] = trainer.lca_probe.loss_with_dropout(after)
+
+
+def _loss_scale(trainer: Trainer) -> float:
+    scaler = getattr(trainer.optimizer, "scaler", None)
+    return scaler.loss_scale if scaler else 1.0
 
 
 def _adam(trainer: Trainer) -> Adam:

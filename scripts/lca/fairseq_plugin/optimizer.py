@@ -11,12 +11,19 @@ from lca.optimizer import Adam
 
 @dataclass
 class LcaAdamConfig(FairseqAdamConfig):
-    """fairseq's options of Adam, and the folder of the log."""
+    """fairseq's options of Adam, and what is recorded where."""
 
     lca_log: str = field(default=MISSING, metadata={"help": "folder of the LCA log"})
-    lca_second_batch: bool = field(
+    lca_cross_batch: bool = field(
         default=False,
-        metadata={"help": "keep the last displacements, for LCA by the midpoint estimator"},
+        metadata={"help": "cross-validate batches of several --update-freq, for the trapezoid"},
+    )
+    lca_probe_every: int = field(
+        default=0,
+        metadata={"help": "integrate each so manieth update on fixed batches (0: none)"},
+    )
+    lca_probe_tokens: int = field(
+        default=8192, metadata={"help": "tokens of the fixed batches, at least"}
     )
 
 
@@ -28,5 +35,4 @@ class LcaAdam(FairseqAdam):
 
     def __init__(self, cfg: LcaAdamConfig, params) -> None:
         FairseqOptimizer.__init__(self, cfg)
-        keep = cfg.lca_second_batch
-        self._optimizer = Adam(params, second_batch=keep, **self.optimizer_config)
+        self._optimizer = Adam(params, **self.optimizer_config)

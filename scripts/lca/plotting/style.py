@@ -28,7 +28,7 @@ COMPONENTS = {
 }
 """The components that the paper plots, in its order."""
 
-ESTIMATORS = {"own_batch": "own-batch", "next_batch": "next-batch", "midpoint": "midpoint"}
+ESTIMATORS = {"own_batch": "own-batch", "next_batch": "next-batch", "trapezoid": "trapezoid"}
 
 
 def lighter(colour: str, share: float = 0.5) -> tuple[float, float, float]:
