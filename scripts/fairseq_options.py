@@ -40,6 +40,7 @@ def arguments(
         "keep-interval-updates": 2,
         "lca-probe-every": settings["probe"]["every"],
         "lca-probe-tokens": settings["probe"]["tokens"],
+        "lca-probe-loss-tokens": settings["probe"]["loss_tokens"],
     }
     flags = _flags(objective, settings, devices)
     return [f"--{name}={value}" for name, value in options.items()] + flags

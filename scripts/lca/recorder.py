@@ -6,11 +6,14 @@ dropped. The parts are consolidated once training is over.
 
 Columns: `update` and the facts of `FACTS`; then, for every group of values and every block,
 `GROUP/STATISTIC/BLOCK` (nats per predicted token; counts are of elements), and for every head
-`GROUP/sum/BLOCK/HEAD`, heads counting from 1. A group is one of `lca.LAGS`, or `probe_SET` for the
-fixed batches of `lca.PROBES`, which with the losses measured on them are null but where the update
-was probed. `cross_batch` is null where a batch could not be cut in two. In the parts, the columns
-of a lag are of the update so much earlier, whose value this one completed; consolidating moves them
-to their own row.
+`GROUP/sum/BLOCK/HEAD`, heads counting from 1; all but counts with 16 significant bits.
+
+A group is one of `lca.LAGS`, or `probe_SET` for the fixed batches of `lca.PROBES`, which with the
+losses measured on them are null but where the update was probed. `cross_batch`, which has no
+statistic but the sum, is null where a batch could not be cut in two.
+
+In the parts, the columns of a lag are of the update so much earlier, whose value this one
+completed; consolidating moves them to their own row.
 """
 
 import json
@@ -23,6 +26,7 @@ from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from torch import Tensor
 
 from . import LAGS, PROBES, STATISTICS
@@ -38,7 +42,7 @@ FACTS = {
     "loss_scale": pa.float32(),
     "overflows": pa.int32(),  # steps skipped since the last update
     "seconds": pa.float64(),  # wall time since the epoch
-    "dropout/before": pa.float32(),  # losses on the fixed training batches, with dropout
+    "dropout/before": pa.float32(),  # losses on fixed training text with dropout; of update 1 only
     "dropout/after": pa.float32(),
 }
 for _set in PROBES:
@@ -49,30 +53,52 @@ for _set in PROBES:
         f"probe_{_set}/intervals": pa.int16(),
     }
 EXTRA_UPDATES = max(LAGS.values())
-ROWS = 1000  # of a row group of the consolidated log, at least
-COMPRESSION = dict(compression="zstd", use_dictionary=False, use_byte_stream_split=True)
+ROWS = 10_000  # of a row group of the consolidated log, at least
+FORMAT = dict(
+    compression="zstd",
+    use_dictionary=False,
+    use_byte_stream_split=True,
+    write_statistics=False,  # of thousands of columns, in every row group
+)
 
 
 class LogError(Exception):
     """A log that does not hold what it should; the message says what is missing, in one line."""
 
 
+def statistics(group: str) -> tuple[str, ...]:
+    """Return the statistics of a block that a group has."""
+    return ("sum",) if group == "cross_batch" else STATISTICS
+
+
 def columns(partition: Partition, group: str) -> list[str]:
     """Return the names of the columns of a group, in the order of `values`."""
-    names = [f"{group}/{stat}/{block.name}" for stat in STATISTICS for block in partition.blocks]
+    names = [
+        f"{group}/{statistic}/{block.name}"
+        for statistic in statistics(group)
+        for block in partition.blocks
+    ]
     for block in partition.blocks:
         if block.heads > 1:
             names += [f"{group}/sum/{block.name}/{head + 1}" for head in range(block.heads)]
     return names
 
 
-def values(partition: Partition, allocation: Tensor) -> list[float]:
+def values(partition: Partition, group: str, allocation: Tensor) -> list[float]:
     """Return an allocation as the values of `columns`."""
     allocation = allocation.cpu()
-    row = per_block(allocation, partition).T.flatten().tolist()
-    sums = allocation[:, 0].tolist()
+    blocks = per_block(allocation, partition)
+    blocks[:, :2] = _rounded(blocks[:, :2])
+    row = blocks[:, : len(statistics(group))].T.flatten().tolist()
+    sums = _rounded(allocation[:, 0]).tolist()
     heads = [partition.blocks[owner].heads for owner in partition.owners]
     return row + [value for value, count in zip(sums, heads, strict=True) if count > 1]
+
+
+def _rounded(values: Tensor) -> Tensor:
+    """Round to 16 significant bits: the others are noise, and would be a third of the log."""
+    fraction, exponent = torch.frexp(values)
+    return torch.ldexp(torch.round(fraction * 2**16), exponent - 16)
 
 
 class Recorder:
@@ -100,8 +126,10 @@ class Recorder:
         facts = facts | {"seconds": time.time()}
         row = [facts.get(name) for name in FACTS]
         for group, names in self.columns.items():
-            known = group in allocations
-            row += values(self.partition, allocations[group]) if known else [None] * len(names)
+            if group in allocations:
+                row += values(self.partition, group, allocations[group])
+            else:
+                row += [None] * len(names)
         self.rows.append(row)
 
     def close_part(self) -> None:
@@ -150,7 +178,7 @@ def whole(path: Path) -> Iterator[BinaryIO]:
 def write_table(table: pa.Table, path: Path) -> None:
     """Write a table under `path` as a whole or not at all."""
     with whole(path) as file:
-        pq.write_table(table, file, **COMPRESSION)
+        pq.write_table(table, file, **FORMAT)
 
 
 def consolidate(folder: Path, target: Path, updates: int) -> None:
@@ -164,7 +192,7 @@ def consolidate(folder: Path, target: Path, updates: int) -> None:
     with whole(Path(target)) as file:
         writer = None
         for table in _in_own_rows(tables):
-            writer = writer or pq.ParquetWriter(file, table.schema, **COMPRESSION)
+            writer = writer or pq.ParquetWriter(file, table.schema, **FORMAT)
             writer.write_table(table)
         writer.close()
 

@@ -223,7 +223,9 @@ def test_the_row_of_an_update_holds_what_fairseq_knows_of_it(data, tmp_path):
     assert (row["loss_scale"], row["overflows"]) == (1.0, 0)
     names = columns(trainer.lca_recorder.partition, "own_batch")
     recorded = values(
-        trainer.lca_recorder.partition, trainer.optimizer.optimizer.allocations["own_batch"]
+        trainer.lca_recorder.partition,
+        "own_batch",
+        trainer.optimizer.optimizer.allocations["own_batch"],
     )
     assert [row[name] for name in names] == pytest.approx(recorded, rel=1e-6)
 

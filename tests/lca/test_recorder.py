@@ -57,15 +57,15 @@ def test_rows_survive_in_parts_and_are_consolidated(tmp_path, monkeypatch, rows)
             following = per_block(allocation(-update), PART)[number]
             for statistic, value in zip(STATISTICS, own, strict=True):
                 found = row[f"own_batch/{statistic}/{block.name}"]
-                assert found == pytest.approx(value.item(), rel=1e-6)
+                assert found == pytest.approx(value.item(), rel=2e-5)
             found = row[f"next_batch/sum/{block.name}"]
-            assert found == pytest.approx(following[0].item(), rel=1e-6)
+            assert found == pytest.approx(following[0].item(), rel=2e-5)
             cross = per_block(allocation(10 * update), PART)[number]
             found = row[f"cross_batch/sum/{block.name}"]
-            assert found == pytest.approx(cross[0].item(), rel=1e-6)
+            assert found == pytest.approx(cross[0].item(), rel=2e-5)
             if block.heads > 1:
                 heads = [row[f"own_batch/sum/{block.name}/{h + 1}"] for h in range(block.heads)]
-                assert sum(heads) == pytest.approx(own[0].item(), rel=1e-6)
+                assert sum(heads) == pytest.approx(own[0].item(), rel=2e-5)
                 assert len(set(heads)) == block.heads
     assert json.loads(table.schema.metadata[b"blocks"]) == PART.table()
     assert json.loads(table.schema.metadata[b"about"]) == {"seed": 1}

@@ -28,11 +28,10 @@ def completeness(log: Path) -> pd.DataFrame:
     summed = {name: frame.sum(axis="columns").cumsum() for name, frame in sums.items()}
     frames = []
     for reference, source in REFERENCES.items():
-        measured = facts[[f"{source}/before", f"{source}/after"]].dropna()
-        if measured.empty:
+        before, after = facts[f"{source}/before"].dropna(), facts[f"{source}/after"].dropna()
+        if after.empty:
             continue
-        before, after = measured[f"{source}/before"], measured[f"{source}/after"]
-        loss = pd.concat([pd.Series({0: before.iloc[0]}), after])
+        loss = pd.concat([pd.Series({0: before.loc[1]}), after])
         for estimator, lca in summed.items():
             found = {"loss": loss, "change": loss - loss[0], "lca": lca.reindex(after.index)}
             frames.append(_frame(found, reference, estimator))

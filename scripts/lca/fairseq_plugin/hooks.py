@@ -55,7 +55,8 @@ def load_checkpoint(method: Callable, trainer: Trainer, *args, **kwargs):
     if trainer.is_data_parallel_master:
         cfg, adam = trainer.cfg, _adam(trainer)
         if cfg.optimizer.lca_probe_every:
-            trainer.lca_probe = Probe(trainer, adam.partition, cfg.optimizer.lca_probe_tokens)
+            sizes = cfg.optimizer.lca_probe_tokens, cfg.optimizer.lca_probe_loss_tokens
+            trainer.lca_probe = Probe(trainer, adam.partition, *sizes)
         about = {"precision": _precision(cfg), "seed": cfg.common.seed}
         groups = [lag for lag in LAGS if lag != "cross_batch" or cfg.optimizer.lca_cross_batch]
         if trainer.lca_probe:
@@ -163,7 +164,8 @@ def _probe(trainer: Trainer, facts: dict, allocations: dict) -> None:
         allocations[f"probe_{name}"] = found.allocation
         for what in ("before", "after", "residual", "intervals"):
             facts[f"probe_{name}/{what}"] = getattr(found, what)
-    facts["dropout/before"] = trainer.lca_probe.loss_with_dropout(before)
+    if facts["update"] == 1:
+        facts["dropout/before"] = trainer.lca_probe.loss_with_dropout(before)
     facts["dropout/after"] = trainer.lca_probe.loss_with_dropout(after)
 
 

@@ -25,6 +25,9 @@ class LcaAdamConfig(FairseqAdamConfig):
     lca_probe_tokens: int = field(
         default=8192, metadata={"help": "tokens of the fixed batches, at least"}
     )
+    lca_probe_loss_tokens: int = field(
+        default=65536, metadata={"help": "tokens to measure the loss with dropout on, at least"}
+    )
 
 
 @register_optimizer("lca_adam", dataclass=LcaAdamConfig)

@@ -14,28 +14,27 @@ from lca.probe import Integral, integrate
 SEED = 0
 """Of the choice of batches and of dropout: the same in runs with different seeds."""
 
-DROPOUT_MASKS = 4
-"""Over which the loss with dropout is averaged."""
-
 
 class Probe:
     """Integrates updates on fixed batches of the training and, if there are any, held-out text.
 
     Works on a float32 copy of the model, without dropout: neither mixed precision nor the state of
-    the training has an influence, or is influenced.
+    the training has an influence, or is influenced. `tokens` is the size of the batches, and
+    `loss_tokens` that of those of training text on which only the loss is measured, with dropout.
     """
 
-    def __init__(self, trainer: Trainer, partition: Partition, tokens: int) -> None:
+    def __init__(
+        self, trainer: Trainer, partition: Partition, tokens: int, loss_tokens: int
+    ) -> None:
         self.partition = partition
         self.criterion = trainer.criterion
         self.model = copy.deepcopy(trainer._model).float()
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        subsets = {"train": trainer.cfg.dataset.train_subset, "held_out": "valid"}
-        self.batches = {}
-        for name, subset in subsets.items():
-            batches = list(_fixed_batches(trainer, subset, tokens))
-            if batches:
-                self.batches[name] = batches
+        train, held_out = trainer.cfg.dataset.train_subset, "valid"
+        self.loss_batches = list(_fixed_batches(trainer, train, loss_tokens))
+        self.batches = {"train": list(_fixed_batches(trainer, train, tokens))}
+        if of_held_out := list(_fixed_batches(trainer, held_out, tokens)):
+            self.batches["held_out"] = of_held_out
 
     def integrate(self, before: Sequence[Tensor], after: Sequence[Tensor]) -> dict[str, Integral]:
         """Return the integrals of an update by set, given its parameters, flat float32."""
@@ -51,13 +50,12 @@ class Probe:
 
     @torch.no_grad()
     def loss_with_dropout(self, values: Sequence[Tensor]) -> float:
-        """Return the mean loss on the training batches with dropout, over a few fixed masks."""
+        """Return the mean loss on training text, each token with its own fixed dropout mask."""
         self._set(values)
         self.model.train()
         with torch.random.fork_rng():
             torch.manual_seed(SEED)
-            losses = [self._loss(self.batches["train"])[0] for _ in range(DROPOUT_MASKS)]
-        return sum(losses) / len(losses)
+            return self._loss(self.loss_batches)[0]
 
     def _loss_and_gradients(
         self, values: Sequence[Tensor], batches: list[dict]
