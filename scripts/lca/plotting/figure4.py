@@ -28,8 +28,8 @@ def draw(curves: pd.DataFrame, estimator: str = "own_batch") -> Figure:
     figure, axes = plt.subplots(2, 4, figsize=(11, 4.4), sharex=True)
     panels = iter(axes.flat)
     for group in GROUPS:
-        rows = curves[curves["component"].isin(group) & (curves["high"] > 0)]
-        limit = rows["high"].quantile(SHOWN)
+        rows = curves[curves["component"].isin(group)]
+        limit = rows.loc[rows["high"] > 0, "high"].quantile(SHOWN)
         for component in group:
             panel = next(panels)
             panel.set_title(COMPONENTS.get(component, component.capitalize()))
@@ -44,14 +44,14 @@ def draw(curves: pd.DataFrame, estimator: str = "own_batch") -> Figure:
 
 
 def _draw(panel: Axes, rows: pd.DataFrame, colours: dict, limit: float) -> None:
-    """Draw a point for each row, in no order that would favour a layer."""
+    """Draw a point for each positive row, in no order that would favour a layer."""
     panel.tick_params(labelbottom=True)
-    if rows.empty:
-        say_empty(panel, "never positive")
+    positive = rows[rows["high"] > 0].sample(frac=1, random_state=1)
+    if positive.empty:
+        say_empty(panel, "no data" if rows.empty else "never positive")
         return
-    rows = rows.sample(frac=1, random_state=1)
     for is_beyond, marker, size in ((False, "o", 5), (True, "^", 9)):
-        shown = rows[(rows["high"] > limit) == is_beyond]
+        shown = positive[(positive["high"] > limit) == is_beyond]
         places = zip(shown["stack"], shown["layer"], strict=True)
         shades = [colours.get(place, "black") for place in places]
         heights = shown["high"].clip(upper=limit)
