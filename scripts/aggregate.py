@@ -7,13 +7,17 @@ import pandas as pd
 from experiment import Run
 from job import InputError, job
 from lca.analysis import DataError, logs
+from lca.analysis.completeness import completeness, probes
 from lca.analysis.curves import curves, head_curves
 from lca.analysis.losses import losses
 from lca.analysis.milestones import milestones
 from lca.analysis.totals import totals
 from manifest import read_manifest
 
-TABLES = {table.__name__: table for table in (totals, curves, head_curves, milestones, losses)}
+TABLES = {
+    table.__name__: table
+    for table in (totals, curves, head_curves, milestones, losses, completeness, probes)
+}
 
 
 def check(log: Path, updates: int) -> None:

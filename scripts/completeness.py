@@ -7,4 +7,5 @@ from lca.plotting.style import save
 
 if __name__ == "__main__":
     with job(snakemake):
-        save(draw(read(snakemake.input.completeness)), *snakemake.output)
+        curves = read(snakemake.input.curves, columns=["objective", "estimator", "update", "sum"])
+        save(draw(read(snakemake.input.completeness), curves), *snakemake.output)

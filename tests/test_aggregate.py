@@ -15,7 +15,9 @@ RUN = Run("europarl", "clm", "en", "base", 2)
 @pytest.fixture(scope="module")
 def log(tmp_path_factory):
     path = tmp_path_factory.mktemp("run") / "log.parquet"
-    synthetic.write_log(path, RUN.objective, 12, layers=2, heads=2, width=8, vocabulary=20)
+    synthetic.write_log(
+        path, RUN.objective, 12, probe_every=1, layers=2, heads=2, width=8, vocabulary=20
+    )
     return path
 
 

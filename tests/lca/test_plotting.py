@@ -260,18 +260,29 @@ def test_figure_4_tells_never_positive_from_missing(curves):
 # Completeness, held-out text, similarity
 
 
+def summing_to(ends):
+    """Return curves of two blocks over 4 windows of 250 updates, from the sum of each estimator."""
+    rows = [
+        (estimator, stack, update, end / 2 / 1000, "mlm")
+        for estimator, end in ends.items()
+        for stack in ("encoder", "decoder")
+        for update in (250, 500, 750, 1000)
+    ]
+    return pd.DataFrame(rows, columns=["estimator", "stack", "update", "sum", "objective"])
+
+
 def test_completeness_draws_truth_and_sums_and_labels_the_gaps():
-    runs = [synthetic.completeness(synthetic.facets(number), 1000) for number in (MLM, MT)]
-    figure = completeness.draw(pd.concat(runs))
-    assert [panel.get_title() for panel in figure.axes] == ["Masked LM", "Translation"]
-    panel, rows = figure.axes[0], runs[0].query("reference == 'dropout'")
+    table = synthetic.completeness(synthetic.facets(MLM), 1000)
+    expected = table.query("reference == 'dropout' and estimator == 'own_batch'")["change"]
+    end = expected.iloc[-1]
+    sums = {"own_batch": 4.5 * end, "next_batch": 0.75 * end, "trapezoid": 0.97 * end}
+    (panel,) = completeness.draw(table, summing_to(sums)).axes
+    assert panel.get_title() == "Masked LM"
+    np.testing.assert_allclose(panel.lines[1].get_ydata() / end, 0.75 * np.arange(5) / 4)
+    assert panel.lines[1].get_xdata().tolist() == [0, 250, 500, 750, 1000]
     truth = panel.lines[-1]
-    expected = rows.query("estimator == 'own_batch'")["change"]
     np.testing.assert_allclose(truth.get_ydata(), expected)
     assert truth.get_color() == "black" and truth.get_marker() == "o"
-    sums = rows.query("estimator == 'next_batch'")["lca"]
-    np.testing.assert_allclose(panel.lines[1].get_ydata(), sums)
-    end = expected.iloc[-1]
     shown = texts(panel)
     assert f"loss −{abs(end):.2f}" in shown
     assert "next-batch −25 %" in shown and "trapezoid −3 %" in shown
@@ -280,13 +291,27 @@ def test_completeness_draws_truth_and_sums_and_labels_the_gaps():
     assert panel.get_ylim()[0] == pytest.approx(1.6 * end)
 
 
+def test_completeness_ends_where_the_loss_was_last_measured():
+    table = synthetic.completeness(synthetic.facets(MLM), 600, points=4)
+    (panel,) = completeness.draw(table, summing_to({"next_batch": -1})).axes
+    assert panel.lines[0].get_xdata().tolist() == [0, 250, 500]
+    assert panel.get_xlim() == (0, 600)
+
+
 def test_labels_at_the_ends_keep_apart():
-    rows = synthetic.completeness(synthetic.facets(CLM), 1000)
-    rows["lca"] = rows["change"] * (1 + 1e-3 * rows["estimator"].map(len))
-    (panel,) = completeness.draw(rows).axes
+    table = synthetic.completeness(synthetic.facets(MLM), 1000)
+    end = table.query("reference == 'dropout'")["change"].min()
+    sums = dict.fromkeys(("own_batch", "next_batch", "trapezoid"), 1.001 * end)
+    (panel,) = completeness.draw(table, summing_to(sums)).axes
     heights = sorted(text.xy[1] for text in panel.texts)
     assert len(heights) == 4
     assert np.diff(heights).min() > 0.05 * np.ptp(panel.get_ylim())
+
+
+def test_without_a_probe_completeness_says_so():
+    table = synthetic.completeness(synthetic.facets(MLM), 1000)[:0]
+    (panel,) = completeness.draw(table, summing_to({"own_batch": -1})).axes
+    assert texts(panel) == ["no update was probed"]
 
 
 def test_held_out_draws_mean_contributions_of_both_sets():
@@ -386,7 +411,7 @@ def test_every_figure_can_be_drawn_of_one_run(tmp_path, number, size):
     facets = synthetic.facets(number)
     figures = [draw(totals) for draw in BY_TOTALS.values()]
     figures += [draw(curves) for draw in BY_CURVES.values()]
-    figures.append(completeness.draw(synthetic.completeness(facets, 5)))
+    figures.append(completeness.draw(synthetic.completeness(facets, 5, 2), curves))
     figures.append(held_out.draw(synthetic.probes(facets, 5, number=2, **SIZE | {"layers": size})))
     for figure in figures:
         save(figure, tmp_path / "figure.png")

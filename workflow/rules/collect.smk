@@ -14,6 +14,8 @@ rule figures:
             for path in getattr(rules, name).output
             for suffix in ["", *(f".{estimator}" for estimator in config["figures"]["also"])]
         ],
+        rules.completeness.output,
+        rules.held_out.output,
         rules.table2.output,
         rules.table3.output,
 

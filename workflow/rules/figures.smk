@@ -164,6 +164,7 @@ rule figure6:
 rule completeness:
     input:
         completeness=tables("completeness", MAIN),
+        curves=tables("curves", MAIN),
     output:
         pdf="results/figures/completeness.pdf",
         png=report(

@@ -33,6 +33,8 @@ rule aggregate:
         head_curves=f"{RUN}/head_curves.parquet",
         milestones=f"{RUN}/milestones.parquet",
         losses=f"{RUN}/losses.parquet",
+        completeness=f"{RUN}/completeness.parquet",
+        probes=f"{RUN}/probes.parquet",
     log:
         "results/logs/aggregate/{corpus}/{objective}/{languages}/{variant}/{seed}.log",
     conda:

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .style import ESTIMATOR_COLOURS, ESTIMATORS, OBJECTIVES, UNIT, objectives
+from .style import ESTIMATOR_COLOURS, ESTIMATORS, OBJECTIVES, UNIT, objectives, say_empty
 
 REFERENCES = ("dropout", "train", "held_out")
 """What the true loss may have been measured on, the best first: with dropout, as in training."""
@@ -17,36 +17,48 @@ ROOM = 1.6
 LINE_HEIGHT = 0.065  # of a label, as a share of the panel's height
 
 
-def draw(completeness: pd.DataFrame) -> Figure:
+def draw(completeness: pd.DataFrame, curves: pd.DataFrame) -> Figure:
     """Draw a panel for each objective: the true change of the loss, and each estimator's sum.
 
-    `completeness` is the table of this name, of one run for each objective. At a line's end stands
-    by how much the sum misses the true change, relative to it.
+    The arguments are as of `lca.analysis.completeness` and `lca.analysis.curves`, of one run for
+    each objective. At a line's end stands by how much the sum misses the true change, relative to
+    it. An objective that was not probed is left out.
     """
+    completeness = completeness[completeness["estimator"].isin(curves["estimator"])]
     found = objectives(completeness)
-    figure, axes = plt.subplots(
-        1, len(found), figsize=(max(6, 3.9 * len(found)), 3.3), squeeze=False
-    )
-    for panel, objective in zip(axes[0], found, strict=True):
-        _draw(panel, completeness[completeness["objective"] == objective])
+    panels = max(1, len(found))
+    figure, axes = plt.subplots(1, panels, figsize=(max(6, 3.9 * panels), 3.3), squeeze=False)
+    for panel, objective in zip(axes[0], found, strict=False):
+        rows, of_curves = (
+            frame[frame["objective"] == objective] for frame in (completeness, curves)
+        )
+        reference = next(name for name in REFERENCES if name in set(rows["reference"]))
+        _draw(panel, rows[rows["reference"] == reference], cumulative(of_curves))
         panel.set(title=OBJECTIVES[objective], xlabel="Update")
+    if not found:
+        say_empty(axes[0, 0], "no update was probed")
     axes[0, 0].set_ylabel(f"Change of the loss\n({UNIT})")
     figure.suptitle("Do the contributions add up? Summed LCA and how the loss really changed")
     return figure
 
 
-def _draw(panel: Axes, rows: pd.DataFrame) -> None:
-    """Draw one run."""
-    reference = next(name for name in REFERENCES if name in set(rows["reference"]))
-    rows = rows[rows["reference"] == reference]
+def cumulative(curves: pd.DataFrame) -> pd.DataFrame:
+    """Return the LCA of all blocks summed up to each update: a column for each estimator."""
+    means = curves.astype({"sum": float}).pivot_table("sum", "update", "estimator", aggfunc="sum")
+    sums = means.mul(np.diff(means.index, prepend=0), axis="index").cumsum()
+    return pd.concat([pd.DataFrame(0.0, [0], sums.columns), sums])
+
+
+def _draw(panel: Axes, rows: pd.DataFrame, sums: pd.DataFrame) -> None:
+    """Draw one run, as far as the true change is known."""
     truth = rows.drop_duplicates("update").set_index("update")["change"].sort_index()
-    end = truth.iloc[-1]
-    bottom = ROOM * end if end < 0 else -float("inf")
+    end, last_update = truth.iloc[-1], truth.index[-1]
+    bottom = ROOM * end if end < 0 else -np.inf
     labels = [(end, f"loss {_signed(end, '.2f')}", "black")]
-    for estimator in [name for name in ESTIMATORS if name in set(rows["estimator"])]:
-        line = rows[rows["estimator"] == estimator].set_index("update")["lca"].sort_index()
-        colour, last = ESTIMATOR_COLOURS[estimator], line.iloc[-1]
+    for estimator in [name for name in ESTIMATORS if name in sums]:
+        line, colour = sums[estimator].loc[:last_update], ESTIMATOR_COLOURS[estimator]
         panel.plot(line.index, line, color=colour, linewidth=2)
+        last = line.iloc[-1]
         text = f"{ESTIMATORS[estimator]} {_signed(100 * (last / end - 1), '+.0f')} %"
         if last < bottom:
             _label_exit(panel, line, bottom, f"{text}\n(to {_signed(last, '.1f')}) ↓", colour)
@@ -55,7 +67,7 @@ def _draw(panel: Axes, rows: pd.DataFrame) -> None:
     panel.plot(truth.index, truth, color="black", linewidth=2.6, marker="o", markersize=4)
     if panel.get_ylim()[0] < bottom:
         panel.set_ylim(bottom, -0.05 * bottom)
-    panel.set_xlim(0, truth.index[-1])
+    panel.set_xlim(0, last_update)
     _label_ends(panel, labels)
 
 
