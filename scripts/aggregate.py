@@ -5,8 +5,30 @@ from pathlib import Path
 import pandas as pd
 
 from experiment import Run
-from job import job
+from job import InputError, job
+from lca.analysis import DataError, logs
+from lca.analysis.completeness import completeness, probes
+from lca.analysis.curves import curves, head_curves
+from lca.analysis.losses import losses
+from lca.analysis.milestones import milestones
 from lca.analysis.totals import totals
+from manifest import read_manifest
+
+TABLES = {
+    table.__name__: table
+    for table in (totals, curves, head_curves, milestones, losses, completeness, probes)
+}
+
+
+def check(log: Path, updates: int) -> None:
+    """Raise `InputError` unless the log has each of updates 1..`updates`, the run's last."""
+    remake = f"`snakemake --forcerun train -- {log}` makes it again, from the last checkpoint"
+    try:
+        found = logs.count_updates(log)
+    except DataError as error:
+        raise InputError(f"{error}; {remake}") from None
+    if found != updates:
+        raise InputError(f"{log}: ends at update {found} of {updates}; {remake}")
 
 
 def with_run(frame: pd.DataFrame, run: Run) -> pd.DataFrame:
@@ -16,8 +38,19 @@ def with_run(frame: pd.DataFrame, run: Run) -> pd.DataFrame:
     return frame
 
 
+def main(log: Path, manifest: Path, run: Run, outputs: dict[str, Path]) -> None:
+    """Write each table of the run to the file that `outputs` has under its name."""
+    check(log, read_manifest(manifest)["settings"]["total_updates"])
+    for name, table in TABLES.items():
+        with_run(table(log), run).to_parquet(outputs[name], index=False)
+
+
 if __name__ == "__main__":
     with job(snakemake):
-        run = Run(**dict(snakemake.wildcards.items()))
-        frame = with_run(totals(Path(snakemake.input.log)), run)
-        frame.to_parquet(snakemake.output.totals, index=False)
+        facets = dict(snakemake.wildcards.items())
+        main(
+            log=Path(snakemake.input.log),
+            manifest=Path(snakemake.input.manifest),
+            run=Run(**facets | {"seed": int(facets["seed"])}),
+            outputs=dict(snakemake.output.items()),
+        )

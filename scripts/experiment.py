@@ -42,6 +42,8 @@ def check(config: dict, schema: dict) -> None:
         raise ConfigError(f"training.embed_dim: not divisible by {training['heads']} heads")
     accepted = sorted({run.name.rsplit("/", 2)[0] for run in runs(config)})
     for objective, name in config["main_runs"].items():
+        if name is None:
+            continue
         if name not in accepted or name.split("/")[1] != objective:
             choices = [choice for choice in accepted if choice.split("/")[1] == objective]
             raise ConfigError(_refuse(f"main_runs.{objective}", name, choices))
@@ -62,7 +64,7 @@ def runs(config: dict) -> list[Run]:
 
 def main_runs(config: dict) -> list[Run]:
     """Return the runs that stand for their objectives: first variant and seed."""
-    names = config["main_runs"].values()
+    names = filter(None, config["main_runs"].values())
     variant, seed = next(iter(config["variants"])), config["seeds"][0]
     return [Run(*name.split("/"), variant, seed) for name in names]
 

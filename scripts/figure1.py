@@ -1,12 +1,12 @@
-"""Draw Figure 1 from the totals of the main runs."""
+"""Draw Figure 1 from the totals of the main runs, all seeds."""
 
-import pandas as pd
-
+from frames import read
 from job import job
 from lca.plotting.figure1 import draw
 from lca.plotting.style import save
 
 if __name__ == "__main__":
     with job(snakemake):
-        totals = pd.concat(map(pd.read_parquet, snakemake.input.totals))
-        save(draw(totals), *snakemake.output)
+        estimator = snakemake.params.estimator
+        totals = read(snakemake.input.totals, estimator)
+        save(draw(totals, estimator), *snakemake.output)

@@ -1,6 +1,8 @@
 import random
 import shutil
+from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -9,7 +11,10 @@ from fake_bin import UPDATES, FakeBin, count, jobs, snakemake, workspace
 
 DATA = {"download", "read", "clean", "split"}
 BPE = {"learn_bpe", "encode", "binarise"}
-RESULTS = {"train", "aggregate", "figure1", "all"}
+OF_MAIN_RUNS = {"figure1", "figure2", "figure3", "figure4", "helping", "table1"}
+WITHOUT_ESTIMATOR = {"completeness", "held_out"}
+OF_ALL_RUNS = {"figure5", "figure6", "similarity", "table2"}
+RESULTS = {"train", "aggregate", "all"} | OF_MAIN_RUNS | WITHOUT_ESTIMATOR | OF_ALL_RUNS
 DONE = "Nothing to be done"
 FIGURE = "results/figures/figure1.pdf"
 
@@ -28,6 +33,7 @@ TOY = {
     "opus_mirror": "opus",
     "runs": [ENTRY],
     "main_runs": {"mlm": "toy/mlm/en", "clm": "toy/clm/en", "mt": "toy/mt/en-de"},
+    "figures": {"also": []},
     "bpe": {"vocab_size": 120},
     "training": {"total_updates": UPDATES, "precision": "fp32"},
 }
@@ -110,12 +116,20 @@ def logs(corpus, *names):
     return {f"results/runs/{corpus}/{name}/base/1/log.parquet" for name in names}
 
 
+def redrawn(name):
+    """Whether a file is drawn from all runs or data."""
+    return Path(name).stem in OF_ALL_RUNS | {"table3"}
+
+
 def test_the_paper_from_nothing(paper):
     status, output = snakemake(paper, "--dry-run")
     assert status == 0, output
     expected = dict.fromkeys(DATA, 4) | dict(learn_bpe=8, binarise=8, train=15, aggregate=15)
     # of Europarl's pairs 3 parts of 2 languages, of WMT's 2; of each language 3 parts
-    expected |= dict(encode=3 * 6 + 4 + 4 * 3, figure1=1)
+    expected |= dict(encode=3 * 6 + 4 + 4 * 3, table2=1, table3=1)
+    expected |= dict.fromkeys(WITHOUT_ESTIMATOR, 1)
+    # by the estimator of the paper, and by another
+    expected |= dict.fromkeys(OF_MAIN_RUNS | OF_ALL_RUNS - {"table2"}, 2)
     assert expected.items() <= count(output).items()
     assert not (paper / "results").exists()
 
@@ -208,6 +222,45 @@ def test_the_figure_alone_is_redrawn_when_it_is_gone(finished):
     aside.rename(figure)
 
 
+def test_a_figure_by_another_estimator_needs_no_more_than_the_figure(finished):
+    figure = "results/figures/figure3.next_batch.png"
+    assert finished.files().keys().isdisjoint({figure.removeprefix("results/")})
+    assert jobs(finished.run("--dry-run", figure)).keys() == {"figure3"}
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("figures/figure1.foo.pdf", "there is no estimator 'foo'; accepted: own_batch, next_batch"),
+        ("runs/toy/mlm/xx/base/1/totals.parquet", "no pair of toy for xx: add one to `runs`"),
+    ],
+    ids=["estimator", "run"],
+)
+def test_what_the_configuration_does_not_have_is_one_line(finished, target, message):
+    status, output = snakemake(
+        finished.folder, "--dry-run", f"results/{target}", "--configfile", "toy.yaml"
+    )
+    assert status != 0
+    assert [line for line in output.splitlines() if line.startswith(f"error: {message}")]
+    assert "Traceback" not in output and "Exception" not in output
+
+
+def test_an_estimator_that_was_not_recorded_is_one_line(finished):
+    path = finished.folder / "results/runs/toy/clm/en/base/1/totals.parquet"
+    whole = path.read_bytes()
+    totals = pd.read_parquet(path)
+    totals[totals["estimator"] != "trapezoid"].to_parquet(path)
+    status, output = snakemake(
+        finished.folder,
+        "results/figures/figure1.trapezoid.pdf",
+        *("--rerun-triggers", "mtime", "--configfile", "toy.yaml"),
+        python=finished.fake.python,
+    )
+    path.write_bytes(whole)
+    assert status != 0
+    assert f"error: {path.relative_to(finished.folder)}: has no trapezoid, only own_batch" in output
+
+
 def test_a_training_setting_reruns_the_trainings_on_the_same_data(finished):
     planned = finished.plan({"training": {"lr": 0.001}})
     assert planned.keys() == RESULTS
@@ -222,7 +275,7 @@ def test_another_vocabulary_reruns_from_the_bpe_on(finished):
 
 def test_another_seed_adds_trainings_only(finished):
     planned = finished.plan({"seeds": [1, 2]})
-    assert planned.keys() == {"train", "aggregate", "all"}
+    assert planned.keys() == {"train", "aggregate", "figure1", "all"} | OF_ALL_RUNS
     assert len(planned["train"]) == 3
     assert all("/base/2/" in path for path in planned["train"])
 
@@ -238,19 +291,20 @@ def test_a_language_added_to_a_corpus_reruns_nothing(finished):
 
 def test_another_validation_size_reruns_from_the_split_on(finished):
     planned = finished.plan({"corpora": {"toy": {"valid": 10}}})
-    assert planned.keys() == {"split"} | BPE | RESULTS
+    assert planned.keys() == {"split", "table3"} | BPE | RESULTS
 
 
 def test_an_added_pair_runs_only_what_is_new(finished, enlarged):
     files, trainings, output = enlarged
     done = jobs(output)
-    assert done.keys() == DATA | BPE | {"train", "aggregate", "all"}
+    assert done.keys() == DATA | BPE | {"train", "aggregate", "table3", "all"} | OF_ALL_RUNS
     assert done["train"] == logs("toy", "mlm/fi", "clm/fi", "mt/en-fi")
     data = {path for rule in DATA | BPE for path in done[rule]}
     assert all(path.startswith("results/data/toy/en-fi/") for path in data)
     assert len(done["binarise"]) == 2
     now = finished.files()
-    assert {name: now.get(name) for name in files} == files
+    kept = {name: stamp for name, stamp in files.items() if not redrawn(name)}
+    assert {name: now.get(name) for name in kept} == kept
     trained = finished.fake.trainings()
     assert trained[: len(trainings)] == trainings
     assert len(trained) == len(trainings) + 3
@@ -258,9 +312,12 @@ def test_an_added_pair_runs_only_what_is_new(finished, enlarged):
 
 def test_a_removed_pair_loses_nothing(finished, enlarged):
     before = finished.files()
-    assert DONE in finished.run()
-    assert finished.files() == before
-    assert "runs/toy/mt/en-fi/base/1/log.parquet" in before
+    assert jobs(finished.run()).keys() == OF_ALL_RUNS | {"table3", "all"}
+    after = finished.files()
+    assert {name for name in before if after.get(name) != before[name]} == {
+        name for name in before if redrawn(name)
+    }
+    assert "runs/toy/mt/en-fi/base/1/log.parquet" in after
 
 
 def test_a_lost_log_is_made_again_without_a_training(finished, enlarged):

@@ -1,9 +1,23 @@
 # Stopping points to ask for by name.
 
+BY_ESTIMATOR = ["figure1", "figure2", "figure3", "figure5", "figure6"]
+BY_ESTIMATOR += ["helping", "similarity", "table1"]
+if config["main_runs"]["mlm"]:
+    BY_ESTIMATOR.append("figure4")
+
 
 rule figures:
     input:
-        rules.figure1.output,
+        [
+            path.format(suffix=suffix)
+            for name in BY_ESTIMATOR
+            for path in getattr(rules, name).output
+            for suffix in ["", *(f".{estimator}" for estimator in config["figures"]["also"])]
+        ],
+        rules.completeness.output,
+        rules.held_out.output,
+        rules.table2.output,
+        rules.table3.output,
 
 
 rule totals:

@@ -38,6 +38,7 @@ wildcard_constraints:
     seed=r"\d+",
     split="train|valid|test",
     scope=rf"joint|{LANGUAGE}",
+    suffix=r"(\.[a-z_]+)?",
 
 
 def corpus(wildcards):
@@ -53,7 +54,10 @@ def origin(wildcards):
 
 def dataset(wildcards):
     """The binarised data of a run: joint for translation, monolingual for a language model."""
-    pair = experiment.pair(config, wildcards.corpus, wildcards.languages)
+    try:
+        pair = experiment.pair(config, wildcards.corpus, wildcards.languages)
+    except KeyError as error:  # Snakemake would wrap any other exception into ten lines
+        sys.exit(f"error: {error.args[0]}: add one to `runs` in the configuration")
     scope = "joint" if wildcards.objective == "mt" else wildcards.languages
     return f"results/data/{wildcards.corpus}/{pair}/bin/{scope}"
 

@@ -26,8 +26,15 @@ rule train:
 rule aggregate:
     input:
         log=rules.train.output.log,
+        manifest=rules.train.output.manifest,
     output:
         totals=f"{RUN}/totals.parquet",
+        curves=f"{RUN}/curves.parquet",
+        head_curves=f"{RUN}/head_curves.parquet",
+        milestones=f"{RUN}/milestones.parquet",
+        losses=f"{RUN}/losses.parquet",
+        completeness=f"{RUN}/completeness.parquet",
+        probes=f"{RUN}/probes.parquet",
     log:
         "results/logs/aggregate/{corpus}/{objective}/{languages}/{variant}/{seed}.log",
     conda:

@@ -1,19 +1,46 @@
 """Reading consolidated logs (see `lca.recorder`) by columns."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
 from .. import ESTIMATORS, LAGS, PROBES
+from . import DataError
+
+READ_AT_ONCE = 16
+"""Columns read at a time: with all at once, most of the time would go into finding the memory."""
+
+
+def count_updates(log: Path) -> int:
+    """Return the number of updates of a log. Raises `DataError` if it does not have 1, 2, 3, ..."""
+    try:
+        updates = _open(log).read(columns=["update"])["update"].to_numpy()
+    except (OSError, KeyError, ValueError) as error:
+        raise DataError(f"{log}: cannot be read as a log: {str(error).splitlines()[0]}") from None
+    wrong = np.flatnonzero(updates != np.arange(1, len(updates) + 1))
+    if len(wrong):
+        raise DataError(f"{log}: has update {updates[wrong[0]]} in place of {wrong[0] + 1}")
+    return len(updates)
 
 
 def blocks(log: Path) -> pd.DataFrame:
     """Return the log's blocks: name, stack, layer, component, heads, elements."""
-    metadata = pq.read_schema(log).metadata
+    metadata = _open(log).schema_arrow.metadata
     return pd.DataFrame(json.loads(metadata[b"blocks"]))
+
+
+def heads(log: Path) -> pd.DataFrame:
+    """Return the heads of the log's blocks: name, stack, layer, component, head, elements."""
+    found = blocks(log).query("heads > 1")
+    found = found.loc[found.index.repeat(found["heads"])]
+    found.insert(4, "head", found.groupby("name").cumcount() + 1)
+    found["elements"] //= found["heads"]
+    return found.drop(columns="heads").reset_index(drop=True)
 
 
 def lags(log: Path) -> list[str]:
@@ -28,10 +55,6 @@ def probes(log: Path) -> list[str]:
     return [name for name in PROBES if f"probe_{name}" in recorded]
 
 
-def _groups(log: Path) -> set[str]:
-    return {name.split("/")[0] for name in pq.read_schema(log).names if name.count("/") > 1}
-
-
 def estimators(log: Path) -> list[str]:
     """Return the estimators of `lca.ESTIMATORS` that the log can give for every update."""
     needed = {"trapezoid": {"cross_batch", "next_batch"}}
@@ -39,42 +62,87 @@ def estimators(log: Path) -> list[str]:
     return [name for name in ESTIMATORS if needed.get(name, {name}) <= recorded]
 
 
-def _trapezoid(read: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
-    """Return the mean of a step's two ends; its end alone where the batch could not be cut."""
-    end = read("next_batch")
-    return (read("cross_batch").fillna(end) + end) / 2
+def statistics(log: Path, estimator: str) -> set[str]:
+    """Return the statistics that the log has of an estimator; of the trapezoid only the sum."""
+    return _groups(log).get(estimator, {"sum"})
+
+
+def block_rows(log: Path, estimator: str, statistic: str) -> Iterator[np.ndarray]:
+    """Yield a statistic of one block after the other over the updates, in the order of `blocks`.
+
+    `estimator` may be any group of the log's values (see `lca.recorder`), NaN where there is none.
+    The trapezoid has no statistic but "sum".
+    """
+    return _rows(log, estimator, [f"{statistic}/{name}" for name in blocks(log)["name"]])
+
+
+def head_rows(log: Path, estimator: str) -> Iterator[np.ndarray]:
+    """Yield the sum of one head after the other over the updates, in the order of `heads`."""
+    names = heads(log)[["name", "head"]].itertuples(index=False)
+    return _rows(log, estimator, [f"sum/{name}/{head}" for name, head in names])
 
 
 def series(log: Path, estimator: str, statistic: str) -> pd.DataFrame:
-    """Return a statistic of every block over the updates: a row per update, a column per block.
-
-    `estimator` may be any group of the log's values (see `recorder`), NaN where there is none. The
-    trapezoid has no statistic but "sum".
-    """
-    if estimator == "trapezoid":
-        return _trapezoid(lambda lag: series(log, lag, statistic))
-    names = blocks(log)["name"]
-    columns = [f"{estimator}/{statistic}/{name}" for name in names]
-    table = pq.read_table(log, columns=["update", *columns])
-    return table.rename_columns(["update", *names]).to_pandas().set_index("update")
+    """Return what `block_rows` yields as a frame: a row per update, a column per block name."""
+    return _frame(log, block_rows(log, estimator, statistic), pd.Index(blocks(log)["name"]))
 
 
 def head_series(log: Path, estimator: str) -> pd.DataFrame:
-    """Return the sum of every head over the updates; columns are (block name, head from 1)."""
-    if estimator == "trapezoid":
-        return _trapezoid(lambda lag: head_series(log, lag))
-    table = blocks(log)
-    heads = [
-        (row.name, head)
-        for row in table[table["heads"] > 1].itertuples(index=False)
-        for head in range(1, row.heads + 1)
-    ]
-    columns = [f"{estimator}/sum/{name}/{head}" for name, head in heads]
-    frame = pq.read_table(log, columns=["update", *columns]).to_pandas().set_index("update")
-    return frame.set_axis(pd.MultiIndex.from_tuples(heads, names=["name", "head"]), axis="columns")
+    """Return what `head_rows` yields as a frame: columns are (block name, head)."""
+    return _frame(
+        log, head_rows(log, estimator), pd.MultiIndex.from_frame(heads(log)[["name", "head"]])
+    )
 
 
 def facts(log: Path) -> pd.DataFrame:
-    """Return what is recorded besides LCA: loss, learning rate and so on (see `recorder`)."""
-    columns = [name for name in pq.read_schema(log).names if name.count("/") < 2]
-    return pq.read_table(log, columns=columns).to_pandas().set_index("update")
+    """Return what is recorded besides LCA: loss, learning rate and so on (see `lca.recorder`)."""
+    columns = [name for name in _open(log).schema_arrow.names if name.count("/") < 2]
+    return _open(log).read(columns=columns).to_pandas().set_index("update")
+
+
+def _groups(log: Path) -> dict[str, set[str]]:
+    """Return the groups of values that are recorded, with the statistics of each."""
+    found = {}
+    for column in _open(log).schema_arrow.names:
+        if column.count("/") > 1:
+            group, statistic, _ = column.split("/", 2)
+            found.setdefault(group, set()).add(statistic)
+    return found
+
+
+def _frame(log: Path, rows: Iterator[np.ndarray], columns: pd.Index) -> pd.DataFrame:
+    updates = _open(log).read(columns=["update"])["update"].to_numpy()
+    values = np.array(list(rows)).reshape(len(columns), len(updates))
+    return pd.DataFrame(values.T, pd.Index(updates, name="update"), columns)
+
+
+def _open(log: Path) -> pq.ParquetFile:
+    """Open a log for reading some of its columns; `pq.read_table` takes several times as long."""
+    state = Path(log).stat()
+    return _opened(log, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=2)
+def _opened(log: Path, modified: int, size: int) -> pq.ParquetFile:
+    """Open a log once: with thousands of columns, that takes as long as reading some of them."""
+    return pq.ParquetFile(log, pre_buffer=False)
+
+
+def _rows(log: Path, estimator: str, columns: list[str]) -> Iterator[np.ndarray]:
+    """Yield columns of an estimator or group, such as `sum/decoder.1.w1`, one after the other."""
+    if estimator == "trapezoid":
+        yield from _trapezoid(log, columns)
+        return
+    file = _open(log)
+    names = [f"{estimator}/{column}" for column in columns]
+    for start in range(0, len(names), READ_AT_ONCE):
+        some = names[start : start + READ_AT_ONCE]
+        table = file.read(columns=some)
+        yield from (table[name].to_numpy() for name in some)
+
+
+def _trapezoid(log: Path, columns: list[str]) -> Iterator[np.ndarray]:
+    """Yield the means of a step's two ends; its end alone where the batch could not be cut."""
+    both = (_rows(log, group, columns) for group in ("cross_batch", "next_batch"))
+    for begin, end in zip(*both, strict=True):
+        yield (np.where(np.isnan(begin), end, begin) + end) / 2

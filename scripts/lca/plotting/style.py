@@ -4,6 +4,8 @@ from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
@@ -28,12 +30,63 @@ COMPONENTS = {
 }
 """The components that the paper plots, in its order."""
 
-ESTIMATORS = {"own_batch": "own-batch", "next_batch": "next-batch", "trapezoid": "trapezoid"}
+ESTIMATORS = {
+    "own_batch": "own-batch",
+    "next_batch": "next-batch",
+    "trapezoid": "trapezoid",
+    "probe": "probe",
+}
+
+ESTIMATOR_COLOURS = {
+    "own_batch": "#cc79a7",
+    "next_batch": "#56b4e9",
+    "trapezoid": "#e69f00",
+    "probe": "#8c8c8c",
+}
+
+UNIT = "nats per predicted token"
+
+RUN = ["corpus", "objective", "languages", "variant"]
+"""The columns that make a run, up to its seed."""
 
 
 def lighter(colour: str, share: float = 0.5) -> tuple[float, float, float]:
     """Return the colour mixed with `share` of white."""
     return tuple(1 - (1 - part) * (1 - share) for part in to_rgb(colour))
+
+
+def darker(colour: str, share: float = 0.5) -> tuple[float, float, float]:
+    """Return the colour mixed with `share` of black."""
+    return tuple(part * (1 - share) for part in to_rgb(colour))
+
+
+def objectives(frame: pd.DataFrame) -> list[str]:
+    """Return the objectives in the frame, in our order."""
+    return [objective for objective in OBJECTIVES if objective in set(frame["objective"])]
+
+
+def names(runs: pd.DataFrame) -> list[str]:
+    """Return short names of runs (a row for each): their languages, and what else tells them apart.
+
+    That is the corpus and the variant, where there is more than one.
+    """
+    parts = [runs["languages"].str.replace("-", "→")]
+    parts += [runs[facet] for facet in ("corpus", "variant") if runs[facet].nunique() > 1]
+    return [", ".join(row) for row in zip(*parts, strict=True)]
+
+
+def say_empty(panel: Axes, reason: str = "no data") -> None:
+    """Write into an empty panel why it is empty."""
+    panel.text(
+        *(0.5, 0.5, reason),
+        ha="center",
+        va="center",
+        color="0.45",
+        fontsize=7,
+        transform=panel.transAxes,
+    )
+    panel.grid(False)
+    panel.tick_params(which="both", length=0, labelbottom=False, labelleft=False)
 
 
 def save(figure: Figure, *paths: str | Path) -> None:

@@ -1,0 +1,11 @@
+"""Draw whether the contributions add up, in the main runs."""
+
+from frames import read
+from job import job
+from lca.plotting.completeness import draw
+from lca.plotting.style import save
+
+if __name__ == "__main__":
+    with job(snakemake):
+        curves = read(snakemake.input.curves, columns=["objective", "estimator", "update", "sum"])
+        save(draw(read(snakemake.input.completeness), curves), *snakemake.output)

@@ -1,0 +1,12 @@
+"""Draw Figure 5 from the totals of all runs."""
+
+from frames import read
+from job import job
+from lca.plotting.figure5 import draw
+from lca.plotting.style import save
+
+if __name__ == "__main__":
+    with job(snakemake):
+        estimator = snakemake.params.estimator
+        totals = read(snakemake.input.totals, estimator)
+        save(draw(totals, estimator, snakemake.params.dashed), *snakemake.output)

@@ -1,0 +1,74 @@
+"""LCA over the updates, in windows: per block and per head (paper, figures 2 and 4)."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from . import logs
+from .windows import Windows
+
+MOST_OF_HEADS = 100
+"""Windows of a run in the table of the heads."""
+
+
+def curves(log: Path) -> pd.DataFrame:
+    """Return how the LCA of every block went, for every estimator recorded.
+
+    Columns: estimator, stack, layer, component, update (the last of a window); sum, low, high
+    (mean, smallest and largest LCA of an update in the window, nats per predicted token), positive
+    (mean of the sum of the positive terms), helping and hurting (mean shares of the block's
+    elements whose term is negative, positive). The last three are missing where the estimator has
+    no such statistic.
+    """
+    blocks = logs.blocks(log)
+    windows = Windows(logs.count_updates(log))
+    frames = []
+    for estimator in logs.estimators(log):
+        sums = [
+            (windows.mean(row), windows.low(row), windows.high(row))
+            for row in logs.block_rows(log, estimator, "sum")
+        ]
+        values = dict(zip(("sum", "low", "high"), zip(*sums, strict=True), strict=True))
+        for statistic in ("positive", "helping", "hurting"):
+            values[statistic] = _means(log, estimator, statistic, windows)
+        for statistic in ("helping", "hurting"):
+            values[statistic] = [
+                counts / np.float32(elements)
+                for counts, elements in zip(values[statistic], blocks["elements"], strict=True)
+            ]
+        frames.append(_long(blocks[["stack", "layer", "component"]], windows, values))
+        frames[-1].insert(0, "estimator", estimator)
+    return pd.concat(frames, ignore_index=True)
+
+
+def head_curves(log: Path) -> pd.DataFrame:
+    """Return how the LCA of every head went, for every estimator recorded.
+
+    Columns: estimator, stack, layer, component, head, update (the last of at most `MOST_OF_HEADS`
+    windows), sum (mean LCA of an update in the window).
+    """
+    heads = logs.heads(log)[["stack", "layer", "component", "head"]]
+    windows = Windows(logs.count_updates(log), MOST_OF_HEADS)
+    frames = []
+    for estimator in logs.estimators(log):
+        sums = [windows.mean(row) for row in logs.head_rows(log, estimator)]
+        frames.append(_long(heads, windows, {"sum": sums}))
+        frames[-1].insert(0, "estimator", estimator)
+    return pd.concat(frames, ignore_index=True)
+
+
+def _means(log: Path, estimator: str, statistic: str, windows: Windows) -> list[np.ndarray]:
+    """Return a statistic's mean in each window, for each block; NaN if it is not recorded."""
+    if statistic in logs.statistics(log, estimator):
+        return [windows.mean(row) for row in logs.block_rows(log, estimator, statistic)]
+    missing = np.full(len(windows.last), np.nan, dtype=np.float32)
+    return [missing] * len(logs.blocks(log))
+
+
+def _long(labels: pd.DataFrame, windows: Windows, values: dict[str, list]) -> pd.DataFrame:
+    """Return a row for every label and window; of `values` each has an array for every label."""
+    frame = labels.loc[labels.index.repeat(len(windows.last))].reset_index(drop=True)
+    frame["update"] = np.tile(windows.last, len(labels))
+    flat = {name: np.ravel(arrays).astype(np.float32) for name, arrays in values.items()}
+    return frame.assign(**flat)

@@ -1,0 +1,31 @@
+"""Consecutive windows of updates, to which long series are reduced."""
+
+import numpy as np
+
+MOST = 1000
+"""Windows of a run in the tables: more than a figure can show."""
+
+
+class Windows:
+    """At most `most` windows of equal length that cover updates 1..`updates`.
+
+    `size` is their length in updates (the last one may be shorter), `last` the last update of each.
+    """
+
+    def __init__(self, updates: int, most: int = MOST) -> None:
+        self.size = -(-updates // most)
+        self._starts = np.arange(0, updates, self.size)
+        self.last = np.append(self._starts[1:], updates).astype(np.int32)
+
+    def mean(self, row: np.ndarray) -> np.ndarray:
+        """Return the mean of a series in each window, summed in double precision, as float32."""
+        sums = np.add.reduceat(row, self._starts, dtype=np.float64)
+        return (sums / np.diff(self.last, prepend=0)).astype(np.float32)
+
+    def low(self, row: np.ndarray) -> np.ndarray:
+        """Return the smallest value of a series in each window."""
+        return np.minimum.reduceat(row, self._starts)
+
+    def high(self, row: np.ndarray) -> np.ndarray:
+        """Return the largest value of a series in each window."""
+        return np.maximum.reduceat(row, self._starts)

@@ -1,0 +1,73 @@
+"""Bars per layer: a row of panels for each run, a column for each component (figures 1 and 6)."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from . import layers
+from .style import COLOURS, COMPONENTS, UNIT, lighter, say_empty
+
+SHARED_SCALES = (("key", "query"), ("value", "out"), ("w1", "w2"))
+"""Components that work as one have one scale; between these pairs magnitudes differ too much."""
+
+
+def grid(rows: Sequence[tuple[str, str, pd.DataFrame]], title: str, height: float) -> Figure:
+    """Draw a row of panels, `height` inches high, for each (name, objective, totals) of `rows`.
+
+    The bars are contributions, -LCA in nats per predicted token: a fall of the loss points upward.
+    Of several seeds a bar is the mean, and a line goes from the smallest to the largest. In
+    translation the encoder's layers come first, in a lighter shade.
+    """
+    figure, axes = plt.subplots(
+        len(rows), len(COMPONENTS), figsize=(11, height * len(rows) + 0.6), squeeze=False
+    )
+    for row, (name, objective, totals) in zip(axes, rows, strict=True):
+        panels = dict(zip(COMPONENTS, row, strict=True))
+        for component, panel in panels.items():
+            of_component = totals[(totals["component"] == component) & (totals["head"] == 0)]
+            draw(panel, of_component, COLOURS[objective])
+        for group in SHARED_SCALES:
+            _share_scale([panels[component] for component in group])
+        row[0].set_ylabel(name, fontweight="bold")
+    for panel, heading in zip(axes[0], COMPONENTS.values(), strict=True):
+        panel.set_title(heading)
+    figure.supxlabel("Layer", fontsize=8)
+    figure.supylabel(f"Contribution, −ΣLCA ({UNIT})", fontsize=8)
+    figure.suptitle(title)
+    figure.align_ylabels(axes[:, 0])
+    return figure
+
+
+def draw(panel: Axes, totals: pd.DataFrame, colour: str) -> None:
+    """Draw the bars of one component's totals."""
+    if totals.empty:
+        say_empty(panel)
+        return
+    places = layers.places(totals)
+    seeds = -totals.groupby(["stack", "layer"])["lca"].agg(["mean", "max", "min"]).loc[places]
+    has_two_stacks = bool(layers.stack_middles(places))
+    colours = [
+        lighter(colour) if has_two_stacks and stack == "encoder" else colour for stack, _ in places
+    ]
+    panel.bar(range(len(places)), seeds["mean"], color=colours, width=0.8)
+    if len(totals) > len(places):
+        spread = np.abs(seeds[["max", "min"]].sub(seeds["mean"], axis=0)).T.to_numpy()
+        panel.errorbar(
+            range(len(places)), seeds["mean"], spread, fmt="none", ecolor="0.2", elinewidth=0.8
+        )
+    layers.label(panel.xaxis, places)
+    layers.name_stacks(panel, places)
+    panel.tick_params(axis="x", length=0, pad=2, labelsize=5.5)
+    panel.axhline(0, color="black", linewidth=0.6)
+
+
+def _share_scale(panels: list[Axes]) -> None:
+    """Give the panels that have bars the y axis that holds them all."""
+    panels = [panel for panel in panels if panel.patches]
+    limits = [panel.get_ylim() for panel in panels]
+    for panel in panels:
+        panel.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
