@@ -1,0 +1,73 @@
+"""How alike runs are in what their layers contribute, and what makes them so (paper, 4.5)."""
+
+import numpy as np
+import pandas as pd
+from scipy.stats import permutation_test
+
+RUN = ["corpus", "objective", "languages", "variant"]
+COMPONENTS = ("key", "query", "value", "out", "w1", "w2")
+PERMUTATIONS = 9999
+
+
+def profiles(totals: pd.DataFrame) -> pd.DataFrame:
+    """Return the contributions, -LCA, of one estimator: a row for each run, its seeds averaged.
+
+    `totals` as of `lca.analysis.totals`. Columns are component and place, which numbers the layers
+    through, the encoder's before the decoder's. Only runs of the commonest depth can be compared;
+    the others are left out.
+    """
+    blocks = totals[(totals["head"] == 0) & totals["component"].isin(COMPONENTS)]
+    blocks = blocks.sort_values(["stack", "layer"], ascending=[False, True])  # encoder, decoder
+    place = blocks.groupby([*RUN, "seed", "component"]).cumcount() + 1
+    depth = place.groupby([blocks[facet] for facet in RUN]).max()
+    found = -blocks.assign(place=place).pivot_table("lca", RUN, ["component", "place"])
+    return found[depth == depth.mode()[0]].dropna(axis="columns", how="all")
+
+
+def similarities(profiles: np.ndarray) -> np.ndarray:
+    """Return the similarity of every two profiles (run, component, layer), shape (run, run).
+
+    It is Pearson's correlation over the layers, averaged over the components: each component
+    counts alike, whatever its magnitude. NaN where a component is the same in every layer.
+    """
+    centred = profiles - profiles.mean(axis=-1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        unit = centred / np.linalg.norm(centred, axis=-1, keepdims=True)
+    return np.einsum("acl,bcl->ab", unit, unit) / profiles.shape[1]
+
+
+def data(runs: pd.DataFrame) -> pd.Series:
+    """Return what the runs were trained on: the corpus and the languages, in any order."""
+    languages = runs["languages"].map(lambda name: "-".join(sorted(name.split("-"))))
+    return runs["corpus"] + "/" + languages
+
+
+def separation(distance: np.ndarray, labels: np.ndarray) -> float:
+    """Return the mean distance of runs with different labels minus that of runs with the same.
+
+    NaN if there are no pairs of either kind.
+    """
+    pairs = np.triu_indices(len(labels), 1)
+    same = (labels[:, None] == labels)[pairs]
+    if same.all() or not same.any():
+        return np.nan
+    return distance[pairs][~same].mean() - distance[pairs][same].mean()
+
+
+def p_value(distance: np.ndarray, labels: np.ndarray) -> float:
+    """Return how often labels dealt out at random separate the runs as well as `labels` do.
+
+    By a permutation test: of all orders, or of `PERMUTATIONS` if there are more. NaN as above.
+    """
+    if np.isnan(separation(distance, labels)):
+        return np.nan
+    codes = pd.factorize(labels)[0]
+    found = permutation_test(
+        (codes,),
+        lambda dealt: separation(distance, dealt),
+        permutation_type="pairings",
+        alternative="greater",
+        n_resamples=PERMUTATIONS,
+        rng=np.random.default_rng(1),
+    )
+    return found.pvalue
