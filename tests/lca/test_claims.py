@@ -423,6 +423,14 @@ def test_three_runs_of_an_objective_each_are_too_few_to_cluster():
     assert "4 runs are too few" in results(four.tables()).loc[24, "reason"]
 
 
+def test_runs_without_a_layer_of_a_component_are_not_compared():
+    world = kindred(differs_by=1)
+    tables = world.tables()
+    tables["totals"] = tables["totals"].query("component != 'w2' or layer < 6")
+    tables["totals"] = without(tables["totals"], objective="mt")
+    assert "layers of some components" in results(tables).loc[24, "reason"]
+
+
 def without(table, **facets):
     """Return the rows that do not have all of these values."""
     keep = [table[name] != value for name, value in facets.items()]

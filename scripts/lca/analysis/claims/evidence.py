@@ -115,8 +115,8 @@ class Evidence:
 def by_seed(main: pd.DataFrame, heads: pd.Series, all_runs: pd.DataFrame) -> Evidence:
     """Return the evidence whose units are the seeds of the main runs.
 
-    `main` as of `quantities.quantities`, `heads` the contributions of the main runs' heads, with the
-    head in the index, `all_runs` the totals of all runs; all of one estimator.
+    `main` as of `quantities.quantities`, `heads` the contributions of the main runs' heads, with
+    the head in the index, `all_runs` the totals of all runs; all of one estimator.
     """
     found = {}
     for model, block in main.groupby(level=["objective", "component"]):

@@ -114,10 +114,11 @@ def runs_cluster_by_objective(e: Evidence) -> Iterator[Part]:
     if e.all_runs.empty:
         raise NotApplicable("no runs")
     profiles = similarity.profiles(e.all_runs)
-    if profiles.isna().any(axis=None) or profiles.columns.value_counts("component").nunique() > 1:
+    depths = profiles.columns.get_level_values("component").value_counts()
+    if profiles.isna().any(axis=None) or depths.nunique() > 1:
         raise NotApplicable("layers of some components are missing")
     runs = profiles.index.to_frame(index=False)
-    values = profiles.to_numpy().reshape(len(runs), profiles.columns.unique("component").size, -1)
+    values = profiles.to_numpy().reshape(len(runs), len(depths), -1)
     distance = 1 - similarity.similarities(values)
     objective, data = runs["objective"].to_numpy(), similarity.data(runs).to_numpy()
     if _least_p(objective) > SIGNIFICANCE:
