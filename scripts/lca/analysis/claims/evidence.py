@@ -7,6 +7,8 @@ training: either way a weighted sum over units, and a resample is but other weig
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -49,12 +51,15 @@ class Evidence:
     """The totals of the blocks of all runs, those of the main runs among them."""
 
     def resampled(self, picks: Iterable[tuple[str, np.ndarray]]) -> "Evidence":
-        """Return the evidence of the picked units, each array of them of one objective."""
+        """Return the evidence of the picked units, pairs of an objective and some of its units.
+
+        The pairs of an objective follow each other.
+        """
         weights = {}
-        for objective, units in picks:
+        for objective, pairs in groupby(picks, key=itemgetter(0)):
+            units = np.concatenate([picked for _, picked in pairs])
             all_units = self.weights[objective]
-            picked = all_units * np.bincount(units, minlength=len(all_units))
-            weights[objective] = weights.get(objective, 0) + picked
+            weights[objective] = all_units * np.bincount(units, minlength=len(all_units))
         return replace(self, weights=self.weights | weights)
 
     def profile(
