@@ -5,13 +5,13 @@ from pathlib import Path
 import pandas as pd
 
 from job import job
-from lca.report.exhibits import read_figure, read_table
+from lca.report.exhibits import Captions, read_figure, read_table
 from lca.report.page import TABLES, RunFiles, page
 
 if __name__ == "__main__":
     with job(snakemake):
         given = snakemake.input
-        captions = {Path(path).stem: path for path in given.captions}
+        captions = Captions(given.captions, snakemake.params.figures)
         tables = zip(*(given[name] for name in TABLES), strict=True)
         html = page(
             runs=[

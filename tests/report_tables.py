@@ -168,17 +168,21 @@ def manifest(run: Run, updates: int = 400) -> dict:
 def claims() -> pd.DataFrame:
     """Return verdicts: the estimators agree on claim 1, disagree on 2; 3 is not applicable."""
     verdicts = {
-        1: ("Feed-forward an order above attention", ["holds", "holds", "holds"]),
-        2: ("Nothing hurts <on the whole>", ["holds", "fails", "fails"]),
-        3: ("Earlier layers converge first", ["not applicable"] * 3),
+        1: ("Feed-forward an order above attention", "≥", 10, ["holds", "holds", "holds"]),
+        2: ("Nothing hurts <on the whole>", ">", 0, ["holds", "fails", "fails"]),
+        3: ("Earlier layers converge first", "", None, ["not applicable"] * 3),
     }
     rows = []
-    for claim, (statement, by_estimator) in verdicts.items():
+    for claim, (statement, relation, threshold, by_estimator) in verdicts.items():
         for estimator, verdict in zip(ESTIMATORS, by_estimator, strict=True):
-            known = verdict != "not applicable"
-            row = {"claim": claim, "statement": statement, "estimator": estimator}
-            row |= {"verdict": verdict, "value": 12.345678 if known else None, "threshold": "≥ 10"}
-            row |= {"low": 11.0 if known else None, "high": 14.0 if known else None}
+            row = {"claim": claim, "section": "4.1", "statement": statement}
+            row |= {"formula": f"H[{claim}] {relation} {threshold}", "estimator": estimator}
+            row |= {"verdict": verdict, "relation": relation, "threshold": threshold}
+            if verdict == "not applicable":
+                row |= {"reason": "3 layers are too few"}
+            else:
+                row |= {"part": "mlm", "value": 12.345678, "low": 11.0, "high": float("inf")}
+                row |= {"interval": "updates"}
             rows.append(row | {"runs": "toy/mlm/en/base/1 toy/clm/en/base/1"})
     return pd.DataFrame(rows)
 

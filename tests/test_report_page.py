@@ -1,4 +1,5 @@
 import csv
+import shutil
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import report_tables
 from browser import chromium
 from experiment import Run
-from lca.report.exhibits import read_figure, read_table
+from lca.report.exhibits import Captions, read_figure, read_table
 from lca.report.page import TABLES, RunFiles, page
 
 MLM, ESTONIAN, CLM, MT = report_tables.RUNS
@@ -31,15 +32,18 @@ def html(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     report_tables.write(folder)
     plt.figure(figsize=(11, 3)).savefig(folder / "figure1.png")
-    (folder / "caption.rst").write_text(CAPTION)
+    shutil.copy(folder / "figure1.png", folder / "figure1.next_batch.png")
     (folder / "table1.csv").write_text("component,count\nkey,24\nw1 & <w2>,0\n")
-    captions = dict.fromkeys(("figure1", "table1"), folder / "caption.rst")
+    for name in ("figure1", "table1"):
+        (folder / f"{name}.rst").write_text(CAPTION)
+    captions = Captions(folder.glob("*.rst"), {})
+    figures = [folder / "figure1.png", folder / "figure1.next_batch.png"]
     path = folder / "report.html"
     text = page(
         runs=[run_files(folder, run) for run in report_tables.RUNS],
         main_runs=[run.name for run in (MLM, CLM, MT)],
         claims=pd.read_csv(folder / "tables/claims.csv"),
-        figures=[read_figure(folder / "figure1.png", captions)],
+        figures=[read_figure(file, captions) for file in figures],
         tables=[read_table(folder / "table1.csv", captions)],
     )
     path.write_text(text, encoding="utf-8")
@@ -159,9 +163,12 @@ def test_without_javascript_all_but_the_explorer_is_there(open_page):
 
 def test_figures_have_captions_and_alternative_texts(tab):
     figure = tab.locator("figure#figure1")
-    assert figure.locator("img").get_attribute("alt") == "Contributions of all layers, summed."
+    assert figure.locator("img").first.get_attribute("alt") == "Contributions of all layers, summed."
     assert figure.locator("figcaption em").inner_text() == "all"
     assert tab.evaluate("document.querySelector('#figure1 img').naturalWidth") > 1000
+    other = figure.locator("details")
+    assert "next-batch" in other.locator("summary").inner_text()
+    assert other.locator("img").is_hidden()
 
 
 def test_bars_are_the_totals(tab):

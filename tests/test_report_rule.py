@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
@@ -24,13 +25,13 @@ def finished(tmp_path_factory):
     report_tables.write(folder / "results", runs(SHARED | CONFIG))
     status, output = snakemake(folder, *OPTIONS)
     assert status != 0
-    for path in re.findall(r"results/(?:figures|tables)/\S+", output):
+    for path in re.findall(r"^ +(results/(?:figures|tables)/\S+)", output, re.MULTILINE):
         (folder / path).parent.mkdir(exist_ok=True)
         if path.endswith(".png"):
             plt.figure(figsize=(2, 1)).savefig(folder / path)
         else:
             (folder / path).write_text("a,b\n1,2\n")
-        name = (folder / path).stem
+        name = Path(path).name.partition(".")[0]
         caption = folder / "workflow/report" / f"{name}.rst"
         caption.parent.mkdir(exist_ok=True)
         if not caption.exists():
@@ -43,11 +44,11 @@ def finished(tmp_path_factory):
 def test_the_rule_makes_the_page_of_all_runs_and_tables(finished):
     text = (finished / "results/report.html").read_text()
     assert text.startswith("<!doctype html>")
-    for name in ("Masked LM · en", "Causal LM · en", "Translation · en→de", "Table 3", "Figure 1"):
+    for name in ("Masked LM · en", "Causal LM · en", "Translation · en→de", "Figure 1"):
         assert name in text
 
 
 def test_a_new_caption_makes_it_again(finished):
-    (finished / "workflow/report/table2.rst").write_text("Something else.")
+    (finished / "workflow/report/figure1.rst").write_text("Something else.")
     status, output = snakemake(finished, "--dry-run", *OPTIONS)
     assert status == 0 and "rule report" in output

@@ -14,11 +14,18 @@ from hypothesis import strategies as st
 import report_tables
 from lca.report import page as page_module
 from lca.report.curves import Buffer, add_curves, regroup
-from lca.report.exhibits import first_sentence, name_and_estimator, read_figure, read_table, title
+from lca.report.exhibits import (
+    Captions,
+    first_sentence,
+    name_and_estimator,
+    read_figure,
+    read_table,
+    title,
+)
 from lca.report.explorer import Explorer
-from lca.report.page import TABLES, PageError, RunFiles, is_number, number, packed, page
+from lca.report.page import TABLES, PageError, RunFiles, cell, is_number, number, packed, page
 from lca.report.runs import RunSummary, agreed, labels, own_facts, warnings
-from lca.report.verdicts import arrange, count, estimators, survivors
+from lca.report.verdicts import arrange, count, survivors
 
 MLM, ESTONIAN, CLM, MT = report_tables.RUNS
 
@@ -136,18 +143,11 @@ def test_verdicts_are_counted_by_estimator():
     assert [claim.disputed for claim in claims] == [False, True, False]
 
 
-def test_estimators_are_in_the_librarys_order():
-    claims = report_tables.claims().iloc[::-1]
-    assert estimators(claims)[:2] == ["own_batch", "next_batch"]
-
-
-def test_a_claim_that_fails_somewhere_fails_and_one_without_rows_is_not_applicable():
-    claims = report_tables.claims()
-    twice = pd.concat([claims, claims.head(1).assign(verdict="fails")])
-    twice = twice[(twice["claim"] != 3) | (twice["estimator"] == "own_batch")]
-    first, _, third = arrange(twice)
-    assert first.verdict("own_batch") == "fails"
-    assert third.verdict("next_batch") == "not applicable"
+def test_claims_have_a_row_for_each_estimator():
+    _, second, _ = arrange(report_tables.claims())
+    assert (second.number, second.formula) == (2, "H[2] > 0")
+    assert list(second.rows) == list(report_tables.ESTIMATORS)
+    assert second.rows["trapezoid"]["verdict"] == "fails"
 
 
 def summary(run=MLM, **facts):
@@ -226,13 +226,20 @@ def test_facts_are_those_of_all_runs_or_of_one():
     ("path", "expected"),
     [
         ("figures/figure1.png", ("figure1", None)),
-        ("figures/figure1-next_batch.png", ("figure1", "next_batch")),
-        ("figure1.own_batch.png", ("figure1", "own_batch")),
-        ("share_helping_next_batch.png", ("share_helping", "next_batch")),
+        ("figures/held_out.next_batch.png", ("held_out", "next_batch")),
     ],
 )
 def test_a_figures_name_may_end_in_an_estimator(path, expected):
     assert name_and_estimator(path) == expected
+
+
+def test_captions_refer_to_the_settings_of_the_figures(tmp_path):
+    (tmp_path / "figure2.rst").write_text(
+        "{{ snakemake.params.smoothing }} by {{ snakemake.params.estimator }}"
+    )
+    captions = Captions([tmp_path / "figure2.rst"], {"smoothing": 20, "estimator": "own_batch"})
+    assert captions.read("figure2", None) == "<p>20 by own_batch</p>\n"
+    assert captions.read("figure2", "next_batch") == "<p>20 by next_batch</p>\n"
 
 
 def test_titles_are_read_from_names():
@@ -247,9 +254,11 @@ def test_the_alternative_text_is_a_captions_first_sentence():
 
 def test_figures_and_tables_are_embedded(tmp_path):
     plt.figure(figsize=(2, 1)).savefig(tmp_path / "figure1.png", dpi=100)
-    (tmp_path / "c.rst").write_text("What is *drawn* here.")
     (tmp_path / "t.csv").write_text("a,b\n1,NA\n")
-    captions = dict.fromkeys(("figure1", "t"), tmp_path / "c.rst")
+    names = [tmp_path / f"{name}.rst" for name in ("figure1", "t")]
+    for path in names:
+        path.write_text("What is *drawn* here.")
+    captions = Captions(names, {})
     figure = read_figure(tmp_path / "figure1.png", captions)
     assert (figure.width, figure.height) == (200, 100)
     assert figure.caption == "<p>What is <em>drawn</em> here.</p>\n"
@@ -260,7 +269,10 @@ def test_figures_and_tables_are_embedded(tmp_path):
 
 
 def test_numbers_are_recognised_and_rounded():
-    assert [number(value) for value in (0.0012345, -4.5, 12)] == ["0.00123", "−4.5", "12"]
+    numbers = (0.0012345, -4.5, 12, np.inf)
+    assert [number(value) for value in numbers] == ["0.00123", "−4.5", "12", "∞"]
+    texts = ["24.0", "125000", "0.00123456", "", "0.9, 0.98"]
+    assert [cell(text) for text in texts] == ["24", "125,000", "0.00123", "–", "0.9, 0.98"]
     assert all(map(is_number, ["12", "−1.5", "1.92M", "2.5k", "93 %", "5e-4", "1,000"]))
     assert not any(map(is_number, ["", "-", "0.9, 0.98", "x1", "en-de"]))
 

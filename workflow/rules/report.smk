@@ -13,7 +13,7 @@ rule report:
         probes=of_runs("probes.parquet"),
         claims="results/tables/claims.csv",
         figures=[path for path in rules.figures.input if path.endswith(".png")],
-        tables=expand("results/tables/table{number}.csv", number=[1, 2, 3]),
+        tables=[path for path in rules.figures.input if path.endswith(".csv")],
         captions=sorted(Path(workflow.basedir, "report").glob("*.rst")),
     output:
         page="results/report.html",
@@ -23,5 +23,6 @@ rule report:
         "../../envs/figures.yaml"
     params:
         main_runs=[run.name for run in experiment.main_runs(config)],
+        figures=config.get("figures", {}),
     script:
         "../../scripts/report.py"

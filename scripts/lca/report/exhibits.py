@@ -9,16 +9,15 @@ from pathlib import Path
 
 import pandas as pd
 from docutils.core import publish_parts
+from jinja2 import Environment, StrictUndefined
 from PIL import Image
-
-from .. import ESTIMATORS
 
 DOCUTILS = {"report_level": 4, "file_insertion_enabled": False, "raw_enabled": False}
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture: `uri` holds the file, `estimator` is the one that the file's name ends in."""
+    """A picture: `uri` holds the file; `estimator` is None for that of the configuration."""
 
     name: str
     estimator: str | None
@@ -31,42 +30,58 @@ class Figure:
 
 @dataclass(frozen=True)
 class Table:
-    """A table as text: its header and rows; `uri` holds the file."""
+    """A table as text, its header and rows; otherwise as `Figure`."""
 
     name: str
+    estimator: str | None
     caption: str
     header: list[str]
     rows: list[list[str]]
     uri: str
 
 
-def read_figure(path: Path, captions: dict[str, Path]) -> Figure:
-    """Read an image, to embed as lossless WebP, a third of the size of the PNG.
+class Captions:
+    """Captions in reStructuredText, by the names of the figures and tables.
 
-    `captions` are files in reStructuredText by the names of the figures.
+    As in Snakemake's own report, they may refer to `snakemake.params`: here the `settings` of the
+    figures, among them the estimator.
     """
+
+    def __init__(self, paths: list[Path], settings: dict) -> None:
+        self._paths = {Path(path).stem: Path(path) for path in paths}
+        self._settings = settings
+
+    def read(self, name: str, estimator: str | None) -> str:
+        """Return a caption as HTML."""
+        params = self._settings | ({"estimator": estimator} if estimator else {})
+        template = Environment(undefined=StrictUndefined).from_string(self._paths[name].read_text())
+        text = template.render(snakemake={"params": params})
+        return publish_parts(text, writer="html5", settings_overrides=DOCUTILS)["body"]
+
+
+def read_figure(path: Path, captions: Captions) -> Figure:
+    """Read an image, to embed as lossless WebP: a third of the size of the PNG."""
     name, estimator = name_and_estimator(path)
-    caption = caption_html(captions[name])
+    caption = captions.read(name, estimator)
     with Image.open(path) as image, io.BytesIO() as file:
         image.save(file, "WEBP", lossless=True)
         uri = data_uri(file.getvalue(), "image/webp")
         return Figure(name, estimator, caption, first_sentence(caption), uri, *image.size)
 
 
-def read_table(path: Path, captions: dict[str, Path]) -> Table:
-    """Read a CSV file; `captions` as for `read_figure`."""
-    path = Path(path)
+def read_table(path: Path, captions: Captions) -> Table:
+    """Read a CSV file."""
+    name, estimator = name_and_estimator(path)
     frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    uri = data_uri(path.read_bytes(), "text/csv")
-    caption = caption_html(captions[path.stem])
-    return Table(path.stem, caption, list(frame), frame.to_numpy().tolist(), uri)
+    uri = data_uri(Path(path).read_bytes(), "text/csv")
+    rows = frame.to_numpy().tolist()
+    return Table(name, estimator, captions.read(name, estimator), list(frame), rows, uri)
 
 
 def name_and_estimator(path: Path) -> tuple[str, str | None]:
-    """Return figure1 and next_batch for figure1-next_batch.png; no estimator for figure1.png."""
-    stem = Path(path).stem
-    estimator = next((name for name in ESTIMATORS if stem.endswith(name)), None)
-    return stem.removesuffix(estimator or "").rstrip("._-"), estimator
+    """Return figure1 and next_batch for figure1.next_batch.png; no estimator for figure1.png."""
+    name, _, estimator = Path(path).stem.partition(".")
+    return name, estimator or None
 
 
 def title(name: str) -> str:
@@ -74,14 +89,8 @@ def title(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=\d)", " ", name).replace("_", " ").capitalize()
 
 
-def caption_html(path: Path) -> str:
-    """Return a caption in reStructuredText as HTML."""
-    text = Path(path).read_text()
-    return publish_parts(text, writer="html5", settings_overrides=DOCUTILS)["body"]
-
-
 def first_sentence(html: str) -> str:
-    """Return the first sentence that says something, as plain text: "Figure 1." does not."""
+    """Return a caption's first sentence that says something, as text: "Figure 1." does not."""
     text = " ".join(unescape(re.sub("<[^>]+>", "", html)).split())
     sentences = re.split(r"(?<=[.:]) ", text)
     return next((sentence for sentence in sentences if sentence.count(" ") > 2), text)

@@ -31,7 +31,7 @@ ESTIMATOR_COLOURS = {
     "own_batch": "#cc79a7",
     "next_batch": "#56b4e9",
     "trapezoid": "#e69f00",
-    "probe": "#666666",
+    "probe": "#8c8c8c",
 }
 
 

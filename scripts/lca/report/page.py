@@ -5,7 +5,6 @@ import gzip
 import json
 import re
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ from plotly.offline import get_plotlyjs
 from .exhibits import Figure, Table, title
 from .explorer import Explorer, estimator_label
 from .runs import RunSummary, agreed, labels, own_facts, warnings
-from .verdicts import arrange, count, estimators, survivors
+from .verdicts import arrange, count, survivors
 
 MOST_BYTES = 15_000_000
 POINTS = (200, 140, 100, 70, 50, 35, 25)
@@ -57,15 +56,15 @@ def page(
     """Return the page, of at most MOST_BYTES.
 
     `main_runs` names the runs that the explorer shows at first; `claims` is as of
-    `verdicts.arrange`; figures of one name follow each other. Raises `PageError` if even the
-    shortest curves make too large a page.
+    `lca.analysis.claims.evaluate`. Raises `PageError` if even the shortest curves make too large a
+    page.
     """
     summaries = _summaries(runs)
     content = {
         "claims": arrange(claims),
-        "estimators": estimators(claims),
-        "figures": {name: list(group) for name, group in groupby(figures, lambda f: f.name)},
-        "tables": tables,
+        "estimators": list(claims["estimator"].unique()),
+        "figures": _by_name(figures),
+        "tables": _by_name(tables),
         "runs": {run: list(warnings(run, summaries)) for run in summaries},
         "summed": list(dict.fromkeys(name for run in summaries for name in run.shares)),
         "plotly": packed(get_plotlyjs().encode()),
@@ -94,12 +93,29 @@ def packed(content: bytes) -> str:
 
 def number(value: float) -> str:
     """Return a number for reading, with three digits."""
-    return f"{value:.3g}".replace("-", "−")
+    return f"{value:.3g}".replace("-", "−").replace("inf", "∞")
 
 
 def is_number(text: str) -> bool:
     """Return whether a table's cell holds a number, perhaps rounded or a share (5M, 12 %)."""
     return re.fullmatch(r"[-−+]?\d[\d.,]*(e[-+]?\d+)? ?[kKM%]?", text) is not None
+
+
+def cell(text: str) -> str:
+    """Return a table's cell as one would print it: a dash for nothing, few digits."""
+    try:
+        value = float(text)
+    except ValueError:
+        return text or "–"
+    return f"{value:,.0f}" if value.is_integer() else number(value)
+
+
+def _by_name(exhibits: Sequence[Figure | Table]) -> dict[str, list]:
+    """Return the exhibits by their names, under which there is one for each estimator."""
+    groups = {exhibit.name: [] for exhibit in exhibits}
+    for exhibit in exhibits:
+        groups[exhibit.name].append(exhibit)
+    return groups
 
 
 def _summaries(runs: Sequence[RunFiles]) -> list[RunSummary]:
@@ -123,7 +139,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"estimator": estimator_label, "digits": number}
+    environment.filters |= {"estimator": estimator_label, "digits": number, "cell": cell}
     environment.tests["numeric"] = is_number
     functions = (count, survivors, agreed, own_facts, title)
     environment.globals |= {function.__name__: function for function in functions}

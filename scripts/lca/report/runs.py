@@ -12,6 +12,9 @@ import pandas as pd
 from ..plotting.style import OBJECTIVES
 from . import FACETS
 
+REFERENCES = ("dropout", "train", "held_out")
+"""What the true loss may have been measured on, the best first: with dropout, as in training."""
+
 LITTLE = 0.1
 """A loss that fell by a smaller share of itself: the model has hardly learned."""
 
@@ -71,8 +74,9 @@ class RunSummary:
     @property
     def shares(self) -> dict[str, float]:
         """The sum of each estimator as a share of the true loss change, at the last measurement."""
-        rows = self.completeness
-        rows = rows[rows["reference"] == rows["reference"].iloc[0]] if len(rows) else rows
+        measured = self.completeness["reference"]
+        reference = next((name for name in REFERENCES if name in set(measured)), None)
+        rows = self.completeness[measured == reference]
         last = rows.sort_values("update", kind="stable").groupby("estimator", sort=False).tail(1)
         return dict(zip(last["estimator"], last["lca"] / last["change"], strict=True))
 

@@ -5,54 +5,43 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from .. import ESTIMATORS
-
 VERDICTS = ("holds", "fails", "not applicable")
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim with, for each estimator, the rows of its verdicts: usually one, possibly none."""
+    """A claim, and its row of the table of verdicts under each estimator.
 
-    name: str
+    Names and texts are those of the table's columns.
+    """
+
+    number: int
+    section: str
     statement: str
+    formula: str
     runs: str
-    rows: dict[str, list[dict]]
+    rows: dict[str, dict]
 
     def verdict(self, estimator: str) -> str:
-        """Return one of VERDICTS: a claim that fails anywhere fails."""
-        found = {row["verdict"] for row in self.rows[estimator]}
-        return next((name for name in ("fails", "holds") if name in found), "not applicable")
+        """Return one of VERDICTS."""
+        return self.rows[estimator]["verdict"]
 
     @property
     def disputed(self) -> bool:
         """Whether it holds by one estimator and fails by another."""
-        return {"holds", "fails"} <= {self.verdict(estimator) for estimator in self.rows}
+        return {"holds", "fails"} <= set(map(self.verdict, self.rows))
 
 
-def estimators(claims: pd.DataFrame) -> list[str]:
-    """Return the estimators of the claims, in the order of `lca.ESTIMATORS`."""
-    order = {name: position for position, name in enumerate(ESTIMATORS)}
-    return sorted(claims["estimator"].unique(), key=lambda name: order.get(name, len(order)))
-
-
-def arrange(claims: pd.DataFrame) -> list[Claim]:
-    """Return the claims in their order.
-
-    `claims` has a row per claim and estimator: claim, statement, estimator, verdict (one of
-    VERDICTS), value, threshold, low and high (an interval of the value), runs.
-    """
+def arrange(table: pd.DataFrame) -> list[Claim]:
+    """Return the claims in their order; `table` as of `lca.analysis.claims.evaluate`."""
+    shared = ["section", "statement", "formula", "runs"]
     return [
         Claim(
-            name=str(name),
-            statement=rows["statement"].iloc[0],
-            runs=rows["runs"].iloc[0],
-            rows={
-                estimator: rows[rows["estimator"] == estimator].to_dict("records")
-                for estimator in estimators(claims)
-            },
+            number=number,
+            **rows.iloc[0][shared],
+            rows={row["estimator"]: row for row in rows.to_dict("records")},
         )
-        for name, rows in claims.groupby("claim", sort=False)
+        for number, rows in table.groupby("claim")
     ]
 
 
