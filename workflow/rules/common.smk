@@ -41,6 +41,11 @@ wildcard_constraints:
     suffix=r"(\.[a-z_]+)?",
 
 
+def of_runs(name):
+    """The file of this name of every run."""
+    return [f"{RUN}/{name}".format(**run._asdict()) for run in RUNS]
+
+
 def corpus(wildcards):
     """The corpus's entry in the configuration."""
     return config["corpora"][wildcards.corpus]

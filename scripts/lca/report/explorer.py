@@ -1,0 +1,178 @@
+"""The tables behind the page's explorer: an index, to become JSON, and a buffer with the curves.
+
+Layers are numbered through a model from 1, the encoder's before the decoder's, as in the paper's
+figures; 0 is outside the layers.
+"""
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
+
+from ..plotting.style import COLOURS, COMPONENTS, ESTIMATORS, OBJECTIVES, lighter
+from . import FACETS
+from .curves import Buffer, add_curves, regroup
+
+STATISTICS = ("sum", "low", "high", "positive", "helping", "hurting")
+TABLES = ("totals", "milestones", "losses", "completeness")
+"""Those that go to the page as they are, but for their length."""
+
+BLOCK = ["stack", "layer", "component", "head"]
+
+PROBES = {"train": "probe, training text", "held_out": "probe, held-out text"}
+"""Estimators by the set that the probe measured."""
+
+SHADES = 5
+"""Runs of an objective that have colours of their own; the next ones are dashed."""
+
+ESTIMATOR_COLOURS = {
+    "own_batch": "#cc79a7",
+    "next_batch": "#56b4e9",
+    "trapezoid": "#e69f00",
+    "probe": "#8c8c8c",
+}
+
+
+class Explorer:
+    """Collects the tables of one run after the other, curves reduced to `windows` points."""
+
+    def __init__(self, windows: int) -> None:
+        self.windows = windows
+        self.buffer = Buffer()
+        self._runs: list[dict] = []
+        self._curves: list[dict] = []
+        self._tables: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
+
+    def add(self, label: str, main: bool, tables: dict[str, pd.DataFrame]) -> None:
+        """Add a run: its `tables` by name, as of the rule `aggregate`.
+
+        `main` runs are those shown at first. Heads' curves get half as many points.
+        """
+        layers = _number_layers(tables["totals"])
+        elements = tables["totals"].drop_duplicates(BLOCK)[[*BLOCK, "elements"]]
+        facets = {facet: str(tables["totals"][facet].iloc[0]) for facet in FACETS}
+        for frame, statistics, windows in (
+            (tables["curves"], STATISTICS, self.windows),
+            (tables["head_curves"], ["sum"], self.windows // 2),
+            (_as_curves(tables["probes"]), ["sum"], self.windows),
+        ):
+            for entry in add_curves(frame, statistics, windows, self.buffer):
+                blocks = entry["blocks"].merge(elements, how="left")
+                entry["blocks"] = _place(blocks, layers).to_numpy().tolist()
+                self._curves.append({"run": len(self._runs), **entry})
+        shortened = {
+            "totals": _place(tables["totals"], layers),
+            "milestones": _place(tables["milestones"], layers),
+            "losses": _shorten_losses(tables["losses"], self.windows),
+            "completeness": _thin(tables["completeness"], self.windows),
+        }
+        for name, table in shortened.items():
+            kept = table.drop(columns=list(FACETS)).assign(run=len(self._runs))
+            self._tables[name].append(kept)
+        self._runs.append({"label": label, "main": main, "layers": _names(layers), **facets})
+
+    def index(self) -> dict:
+        """Return all but the curves' numbers, ready for JSON."""
+        tables = {name: pd.concat(parts) for name, parts in self._tables.items()}
+        estimators = dict.fromkeys(entry["estimator"] for entry in self._curves)
+        components = sorted(set(tables["totals"]["component"]), key=_component_order)
+        return {
+            "estimators": {name: estimator_label(name) for name in estimators},
+            "estimatorColours": ESTIMATOR_COLOURS,
+            "components": {name: component_label(name) for name in components},
+            "paperComponents": list(COMPONENTS),
+            "objectives": OBJECTIVES,
+            "palette": [to_hex(colour) for colour in colormaps["viridis"].resampled(32).colors],
+            "runs": _styled(self._runs),
+            "curves": self._curves,
+            **{name: _columns(table) for name, table in tables.items()},
+        }
+
+
+def estimator_label(estimator: str) -> str:
+    """Return an estimator's name for reading, such as "own-batch"."""
+    return ESTIMATORS.get(estimator, estimator.replace("_", " "))
+
+
+def component_label(component: str) -> str:
+    """Return a component's name for reading, such as "Cross key"."""
+    return COMPONENTS.get(component, component.replace("_", " ").capitalize())
+
+
+def _number_layers(totals: pd.DataFrame) -> dict[tuple[str, int], int]:
+    """Return the number of every (stack, layer), the encoder's first."""
+    places = set(zip(totals["stack"], totals["layer"], strict=True))
+    inside = sorted(place for place in places if place[1] > 0)
+    inside.sort(key=lambda place: place[0] != "encoder")
+    return {place: number for number, place in enumerate(inside, 1)}
+
+
+def _names(layers: dict[tuple[str, int], int]) -> list[str]:
+    """Return the names of the numbered layers; their stack is named where there are two."""
+    stacks = {stack for stack, _ in layers}
+    return [f"{stack} {layer}" if len(stacks) > 1 else str(layer) for stack, layer in layers]
+
+
+def _place(table: pd.DataFrame, layers: dict[tuple[str, int], int]) -> pd.DataFrame:
+    """Return the table with the layers' numbers instead of stack and layer."""
+    places = zip(table["stack"], table["layer"], strict=True)
+    numbers = [layers.get(place, 0) for place in places]
+    return table.drop(columns="stack").assign(layer=numbers)
+
+
+def _as_curves(probes: pd.DataFrame) -> pd.DataFrame:
+    """Return the probes as curves: an estimator for each set that was measured."""
+    return probes.rename(columns={"lca": "sum"}).assign(estimator=probes["set"].map(PROBES))
+
+
+def _shorten_losses(losses: pd.DataFrame, windows: int) -> pd.DataFrame:
+    """Return the losses in at most `windows` windows, smallest and largest kept."""
+    ends = losses["update"].to_numpy()
+    columns = losses.columns.difference([*FACETS, "update"])
+    reduced = {
+        column: regroup(losses[[column]].to_numpy().T, ends, windows, column) for column in columns
+    }
+    _, ends = reduced["loss"]
+    shortened = {column: values[0] for column, (values, _) in reduced.items()}
+    facets = losses[list(FACETS)].head(len(ends))
+    return facets.assign(update=ends, **shortened)
+
+
+def _thin(completeness: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Return every n-th measurement and the last, some `most` of them."""
+    updates = np.sort(completeness["update"].unique())
+    kept = updates[:: math.ceil(len(updates) / most)]
+    return completeness[completeness["update"].isin([*kept, *updates[-1:]])]
+
+
+def _component_order(component: str) -> tuple:
+    """Sort in the paper's order: its components, those of the cross-attention, then the others."""
+    order = list(COMPONENTS)
+    name = component.removeprefix("cross_")
+    known = name in order
+    return not known, name != component, order.index(name) if known else 0, component
+
+
+def _styled(runs: list[dict]) -> list[dict]:
+    """Return the runs with colours: the objective's, lighter from run to run."""
+    seen = dict.fromkeys(OBJECTIVES, 0)
+    styled = []
+    for run in runs:
+        objective = run["objective"]
+        cycle, shade = divmod(seen[objective], SHADES)
+        seen[objective] += 1
+        colour = to_hex(lighter(COLOURS[objective], 0.15 * shade))
+        styled.append(run | {"colour": colour, "dash": ("solid", "dash", "dot")[cycle % 3]})
+    return styled
+
+
+def _columns(table: pd.DataFrame) -> dict[str, list]:
+    """Return the columns as lists for JSON: six digits, None where a number is missing."""
+    return {
+        name: [float(f"{value:.6g}") if math.isfinite(value) else None for value in column]
+        if pd.api.types.is_float_dtype(column)
+        else [None if pd.isna(value) else value for value in column.tolist()]
+        for name, column in table.items()
+    }

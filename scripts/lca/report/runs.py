@@ -1,0 +1,145 @@
+"""What is known of every run, and what looks wrong with it: a figure of a bad run misleads."""
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import pandas as pd
+
+from ..plotting.style import OBJECTIVES
+from . import FACETS
+
+REFERENCES = ("dropout", "train", "held_out")
+"""What the true loss may have been measured on, the best first: with dropout, as in training."""
+
+LITTLE = 0.1
+"""A loss that fell by a smaller share of itself: the model has hardly learned."""
+
+WORSE = 1.2
+"""A final loss this many times the median of its objective's: something went wrong."""
+
+OFF = 0.25
+"""An estimator whose sum is further from the loss change, relative to it, does not add up."""
+
+
+@dataclass(frozen=True, eq=False)
+class RunSummary:
+    """A run: its manifest, its training loss by windows, and what its estimators sum up to."""
+
+    label: str
+    manifest: dict
+    losses: pd.DataFrame
+    completeness: pd.DataFrame
+
+    @property
+    def name(self) -> str:
+        """The run's name in paths, such as europarl/mt/de-en/base/1."""
+        return self.manifest["run"]
+
+    @property
+    def objective(self) -> str:
+        """The training objective: mlm, clm or mt."""
+        return self.name.split("/")[1]
+
+    @property
+    def updates(self) -> int:
+        """Updates recorded."""
+        return int(self.losses["update"].iloc[-1])
+
+    @property
+    def first_loss(self) -> float:
+        """Mean training loss of the first window, in nats per predicted token."""
+        return float(self.losses["loss"].iloc[0])
+
+    @property
+    def last_loss(self) -> float:
+        """Mean training loss of the last window."""
+        return float(self.losses["loss"].iloc[-1])
+
+    @property
+    def duration(self) -> timedelta:
+        """Time between start and end of the job that finished the training."""
+        ends = (datetime.fromisoformat(self.manifest[key]) for key in ("finished", "started"))
+        return next(ends) - next(ends)
+
+    @property
+    def device(self) -> str:
+        """What it was trained on."""
+        devices = self.manifest["devices"]
+        return f"{devices} GPU{'s' * (devices > 1)}" if devices else "CPU"
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The sum of each estimator as a share of the true loss change, at the last measurement."""
+        measured = self.completeness["reference"]
+        reference = next((name for name in REFERENCES if name in set(measured)), None)
+        rows = self.completeness[measured == reference]
+        last = rows.sort_values("update", kind="stable").groupby("estimator", sort=False).tail(1)
+        return dict(zip(last["estimator"], last["lca"] / last["change"], strict=True))
+
+
+def labels(names: list[str]) -> list[str]:
+    """Return short labels of runs: objective, languages, and what else tells them apart."""
+    runs = [dict(zip(FACETS, name.split("/"), strict=True)) for name in names]
+    telling = [f for f in ("corpus", "variant", "seed") if len({run[f] for run in runs}) > 1]
+    return [
+        " · ".join(
+            [
+                OBJECTIVES[run["objective"]],
+                run["languages"].replace("-", "→"),
+                *(run[facet] for facet in telling),
+            ]
+        )
+        for run in runs
+    ]
+
+
+def warnings(run: RunSummary, runs: list[RunSummary]) -> Iterator[str]:
+    """Yield what looks wrong with one of the runs."""
+    planned = run.manifest["settings"]["total_updates"]
+    if run.updates < planned:
+        yield f"ends after {run.updates:,} of {planned:,} updates"
+    if not np.isfinite(run.losses["loss"]).all():
+        yield "the loss is not finite throughout"
+    if run.last_loss > (1 - LITTLE) * run.first_loss:
+        yield f"hardly learned: the loss went from {run.first_loss:.2f} to {run.last_loss:.2f}"
+    peers = [other.last_loss for other in runs if other.objective == run.objective]
+    if len(peers) > 2 and run.last_loss > WORSE * (usual := statistics.median(peers)):
+        yield f"final loss {run.last_loss:.2f}, where {usual:.2f} is usual for its objective"
+    errors = [abs(share - 1) for share in run.shares.values()]
+    if errors and not min(errors) <= OFF:
+        yield f"no estimator adds up to the change of its loss within {OFF:.0%}"
+    for package, version in run.manifest["packages"].items():
+        usual = Counter(other.manifest["packages"].get(package) for other in runs)
+        if usual[version] < len(runs) / 2:
+            yield f"{package} {version}, where most runs have {usual.most_common(1)[0][0]}"
+
+
+def flatten(facts: dict, prefix: str = "") -> dict[str, str]:
+    """Return nested facts as text by dotted keys, such as settings.lr."""
+    found = {}
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            found |= flatten(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = str(value)
+    return found
+
+
+def agreed(runs: Iterable[RunSummary]) -> dict[str, str]:
+    """Return the facts in which all runs agree, by dotted keys."""
+    first, *others = (flatten(run.manifest) for run in runs)
+    return {
+        key: value
+        for key, value in first.items()
+        if all(facts.get(key) == value for facts in others)
+    }
+
+
+def own_facts(run: RunSummary, runs: Iterable[RunSummary]) -> dict[str, str]:
+    """Return the facts of a run that are not those of all runs."""
+    common = agreed(runs)
+    return {key: value for key, value in flatten(run.manifest).items() if key not in common}

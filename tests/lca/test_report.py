@@ -1,0 +1,319 @@
+import gzip
+import json
+from base64 import b64decode
+from dataclasses import replace
+from datetime import timedelta
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import report_tables
+from lca.report import page as page_module
+from lca.report.curves import Buffer, add_curves, regroup
+from lca.report.exhibits import (
+    Captions,
+    first_sentence,
+    name_and_estimator,
+    read_figure,
+    read_table,
+    title,
+)
+from lca.report.explorer import Explorer
+from lca.report.page import TABLES, PageError, RunFiles, cell, is_number, number, packed, page
+from lca.report.runs import RunSummary, agreed, labels, own_facts, warnings
+from lca.report.verdicts import arrange, count, survivors
+
+MLM, ESTONIAN, CLM, MT = report_tables.RUNS
+
+
+def decode(buffer, place, width):
+    """Read a matrix as the page's data.js does."""
+    scales = np.array(place["scales"])
+    start, size = place["offset"], len(scales) * width
+    low, high = np.frombuffer(bytes(buffer.bytes[start : start + 2 * size]), np.uint8).reshape(
+        2, -1
+    )
+    halves = (low + high.astype(np.uint16) * 256).astype("<u2").view("<f2")
+    return halves.reshape(-1, width).astype(float) * scales[:, None]
+
+
+@given(st.integers(1, 60), st.integers(1, 70), st.integers(1, 9))
+def test_fewer_windows_keep_means_and_extremes(windows, most, size):
+    updates = windows * size - size // 2  # the last window is shorter
+    ends = np.append(np.arange(size, updates, size), updates)
+    values = np.random.default_rng(0).standard_normal((3, len(ends)))
+    widths = np.diff(ends, prepend=0)
+    means, new_ends = regroup(values, ends, most, "sum")
+    assert means.shape == (3, len(new_ends)) and len(new_ends) <= most
+    assert new_ends[-1] == updates and set(new_ends) <= set(ends)
+    new_widths = np.diff(new_ends, prepend=0)
+    np.testing.assert_allclose(means @ new_widths, values @ widths)
+    assert (regroup(values, ends, most, "low")[0].min(axis=1) == values.min(axis=1)).all()
+    assert (regroup(values, ends, most, "high")[0].max(axis=1) == values.max(axis=1)).all()
+
+
+def test_the_buffer_keeps_three_digits_of_rows_of_any_magnitude():
+    values = np.random.default_rng(1).lognormal(size=(4, 50)) * [[1e-12], [1e-3], [1.0], [1e9]]
+    values *= np.random.default_rng(2).choice([-1, 1], values.shape)
+    buffer = Buffer()
+    buffer.add(np.ones((2, 3)))
+    place = buffer.add(values)
+    np.testing.assert_allclose(decode(buffer, place, 50), values, rtol=1e-3)
+
+
+def test_what_is_missing_or_infinite_is_missing_in_the_buffer():
+    buffer = Buffer()
+    place = buffer.add(np.array([[np.nan, np.inf, 2.0], [np.nan] * 3, [0.0] * 3]))
+    read = decode(buffer, place, 3)
+    np.testing.assert_array_equal(read, [[np.nan, np.nan, 2], [np.nan] * 3, [0] * 3])
+
+
+def test_curves_of_each_estimator_have_the_statistics_it_has():
+    curves = report_tables.tables(MLM)["curves"]
+    statistics = ("sum", "low", "positive")
+    entries = {e["estimator"]: e for e in add_curves(curves, statistics, 20, Buffer())}
+    assert {name: set(entry["statistics"]) for name, entry in entries.items()} == {
+        "own_batch": set(statistics),
+        "next_batch": set(statistics),
+        "trapezoid": {"sum", "low"},
+    }
+    assert entries["own_batch"]["ends"] == list(range(20, 401, 20))
+
+
+def explored(runs=report_tables.RUNS, points=50, **sizes):
+    explorer = Explorer(points)
+    for run in runs:
+        explorer.add(run.languages, run is MLM, report_tables.tables(run, **sizes))
+    return explorer
+
+
+def test_layers_are_numbered_through_encoder_and_decoder():
+    index = explored().index()
+    assert [run["layers"] for run in index["runs"]] == [
+        *[["1", "2", "3", "4"]] * 3,
+        ["encoder 1", "encoder 2", "decoder 1", "decoder 2"],
+    ]
+    totals = pd.DataFrame(index["totals"])
+    expected = report_tables.tables(MT)["totals"].query("stack == 'decoder' and layer == 2")
+    found = totals.query("run == 3 and layer == 4")
+    assert found["lca"].to_list() == pytest.approx(expected["lca"].to_list(), rel=1e-5)
+
+
+def test_a_probe_gives_an_estimator_for_each_set():
+    index = explored([MLM]).index()
+    names = [entry["estimator"] for entry in index["curves"]]
+    assert names[-2:] == ["probe, training text", "probe, held-out text"]
+    tables = report_tables.tables(MLM)
+    tables["probes"] = tables["probes"].head(0)
+    explorer = Explorer(50)
+    explorer.add("no probe", True, tables)
+    assert list(explorer.index()["estimators"]) == list(report_tables.ESTIMATORS)
+
+
+def test_the_index_is_strict_json_whatever_is_missing():
+    tables = report_tables.tables(CLM)
+    tables["losses"].loc[3, "loss"] = np.nan
+    explorer = Explorer(50)
+    explorer.add("with gaps", True, tables)
+    index = json.loads(json.dumps(explorer.index(), allow_nan=False))
+    assert None in index["losses"]["loss"] and None in index["milestones"]["t50"]
+
+
+def test_the_papers_components_come_first():
+    components = list(explored().index()["components"])
+    assert components[:7] == ["key", "query", "value", "out", "w1", "w2", "cross_key"]
+    assert components[-2:] == ["embeddings", "norms"]
+
+
+def test_runs_of_an_objective_have_shades_of_its_colour():
+    runs = explored().index()["runs"]
+    assert len({run["colour"] for run in runs}) == 4
+    assert runs[0]["colour"] == "#0072b2"
+
+
+def test_verdicts_are_counted_by_estimator():
+    claims = arrange(report_tables.claims())
+    assert count(claims, "own_batch") == {"holds": 2, "fails": 0, "not applicable": 1}
+    assert count(claims, "trapezoid") == {"holds": 1, "fails": 1, "not applicable": 1}
+    assert survivors(claims, "own_batch", "trapezoid") == 1
+    assert [claim.disputed for claim in claims] == [False, True, False]
+
+
+def test_claims_have_a_row_for_each_estimator():
+    _, second, _ = arrange(report_tables.claims())
+    assert (second.number, second.formula) == (2, "H[2] > 0")
+    assert list(second.rows) == list(report_tables.ESTIMATORS)
+    assert second.rows["trapezoid"]["verdict"] == "fails"
+
+
+def summary(run=MLM, **facts):
+    tables = report_tables.tables(run)
+    manifest = report_tables.manifest(run) | facts
+    return RunSummary(run.languages, manifest, tables["losses"], tables["completeness"])
+
+
+def test_a_run_is_summarised():
+    run = summary(devices=2)
+    assert (run.name, run.objective, run.updates) == (MLM.name, "mlm", 400)
+    assert run.first_loss > run.last_loss == pytest.approx(report_tables.LAST)
+    assert run.shares == pytest.approx(report_tables.ESTIMATORS)
+    assert (run.duration, run.device) == (timedelta(minutes=30), "2 GPUs")
+
+
+def test_a_run_without_measurements_has_no_shares():
+    run = summary()
+    run = replace(run, completeness=run.completeness.head(0))
+    assert run.shares == {}
+    assert list(warnings(run, [run])) == []
+
+
+def losses_times(run, factor):
+    losses = run.losses.assign(loss=run.losses["loss"] * factor)
+    return replace(run, losses=losses)
+
+
+def flat(run):
+    return replace(run, losses=run.losses.assign(loss=8.0))
+
+
+def off(run):
+    return replace(run, completeness=run.completeness.assign(lca=run.completeness["lca"] * 2))
+
+
+def not_finite(run):
+    losses = run.losses.copy()
+    losses.loc[5, "loss"] = np.inf
+    return replace(run, losses=losses)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (summary(settings={"total_updates": 500}), "ends after 400 of 500 updates"),
+        (not_finite(summary()), "the loss is not finite throughout"),
+        (flat(summary()), "hardly learned: the loss went from 8.00 to 8.00"),
+        (losses_times(summary(), 1.5), "final loss 7.50, where 5.00 is usual for its objective"),
+        (off(summary()), "no estimator adds up to the change of its loss within 25%"),
+        (
+            summary(packages={"torch": "1.0", "numpy": "2.4.6"}),
+            "torch 1.0, where most runs have 2.13.0",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_run_is_said(bad, message):
+    runs = [bad, *(summary() for _ in range(4))]
+    assert message in list(warnings(bad, runs))
+    assert [list(warnings(run, runs)) for run in runs[1:]] == [[]] * 4
+
+
+def test_labels_say_what_tells_runs_apart():
+    assert labels([MLM.name, MT.name]) == ["Masked LM · en", "Translation · en→de"]
+    others = [MLM.name, MLM._replace(corpus="other", seed=2).name]
+    assert labels(others) == ["Masked LM · en · toy · 1", "Masked LM · en · other · 2"]
+
+
+def test_facts_are_those_of_all_runs_or_of_one():
+    runs = [summary(MLM), summary(MT, host="cluster")]
+    assert agreed(runs)["settings.lr"] == "0.001"
+    assert own_facts(runs[1], runs) == {"run": MT.name, "host": "cluster"}
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("figures/figure1.png", ("figure1", None)),
+        ("figures/held_out.next_batch.png", ("held_out", "next_batch")),
+    ],
+)
+def test_a_figures_name_may_end_in_an_estimator(path, expected):
+    assert name_and_estimator(path) == expected
+
+
+def test_captions_refer_to_the_settings_of_the_figures(tmp_path):
+    (tmp_path / "figure2.rst").write_text(
+        "{{ snakemake.params.smoothing }} by {{ snakemake.params.estimator }}"
+    )
+    captions = Captions([tmp_path / "figure2.rst"], {"smoothing": 20, "estimator": "own_batch"})
+    assert captions.read("figure2", None) == "<p>20 by own_batch</p>\n"
+    assert captions.read("figure2", "next_batch") == "<p>20 by next_batch</p>\n"
+
+
+def test_titles_are_read_from_names():
+    assert [title(name) for name in ("figure1", "held_out")] == ["Figure 1", "Held out"]
+
+
+def test_the_alternative_text_is_a_captions_first_sentence():
+    html = "<p><strong>Figure 1.</strong> All the &lt;layers&gt;, <em>summed</em>. Up lowers.</p>"
+    assert first_sentence(html) == "All the <layers>, summed."
+    assert first_sentence("<p>Short.</p>") == "Short."
+
+
+def test_figures_and_tables_are_embedded(tmp_path):
+    plt.figure(figsize=(2, 1)).savefig(tmp_path / "figure1.png", dpi=100)
+    (tmp_path / "t.csv").write_text("a,b\n1,NA\n")
+    names = [tmp_path / f"{name}.rst" for name in ("figure1", "t")]
+    for path in names:
+        path.write_text("What is *drawn* here.")
+    captions = Captions(names, {})
+    figure = read_figure(tmp_path / "figure1.png", captions)
+    assert (figure.width, figure.height) == (200, 100)
+    assert figure.caption == "<p>What is <em>drawn</em> here.</p>\n"
+    assert b64decode(figure.uri.removeprefix("data:image/webp;base64,"))[8:12] == b"WEBP"
+    table = read_table(tmp_path / "t.csv", captions)
+    assert (table.header, table.rows) == (["a", "b"], [["1", "NA"]])
+    assert b64decode(table.uri.removeprefix("data:text/csv;base64,")) == b"a,b\n1,NA\n"
+
+
+def test_numbers_are_recognised_and_rounded():
+    numbers = (0.0012345, -4.5, 12, np.inf)
+    assert [number(value) for value in numbers] == ["0.00123", "−4.5", "12", "∞"]
+    texts = ["24.0", "125000", "0.00123456", "", "0.9, 0.98"]
+    assert [cell(text) for text in texts] == ["24", "125,000", "0.00123", "–", "0.9, 0.98"]
+    assert all(map(is_number, ["12", "−1.5", "1.92M", "2.5k", "93 %", "5e-4", "1,000"]))
+    assert not any(map(is_number, ["", "-", "0.9, 0.98", "x1", "en-de"]))
+
+
+def test_packing_is_repeatable():
+    assert packed(b"abc") == packed(b"abc")
+    assert gzip.decompress(b64decode(packed(b"abc"))) == b"abc"
+
+
+@pytest.fixture
+def arguments(tmp_path):
+    report_tables.write(tmp_path, [MLM, MT])
+    runs = [
+        RunFiles(
+            tmp_path / "runs" / run.name / "run.json",
+            {name: tmp_path / "runs" / run.name / f"{name}.parquet" for name in TABLES},
+        )
+        for run in (MLM, MT)
+    ]
+    claims = pd.read_csv(tmp_path / "tables/claims.csv")
+    return {"runs": runs, "main_runs": [], "claims": claims, "figures": [], "tables": []}
+
+
+def test_a_page_that_grows_too_large_has_fewer_points(arguments, monkeypatch):
+    full = len(page(**arguments).encode())
+    monkeypatch.setattr(page_module, "MOST_BYTES", full - 1)
+    smaller = len(page(**arguments).encode())
+    assert smaller < full
+    monkeypatch.setattr(page_module, "MOST_BYTES", 1000)
+    with pytest.raises(PageError, match="over 1000 bytes"):
+        page(**arguments)
+
+
+def test_a_run_that_went_wrong_is_named_up_front(arguments):
+    manifest = json.loads(arguments["runs"][0].manifest.read_text())
+    manifest["settings"]["total_updates"] = 1000
+    arguments["runs"][0].manifest.write_text(json.dumps(manifest))
+    text = page(**arguments)
+    assert "something is wrong with 1 of the 2 runs" in text
+    assert text.index("something is wrong") < text.index("ends after 400 of 1,000 updates")
+
+
+def test_the_same_tables_give_the_same_page(arguments):
+    assert page(**arguments) == page(**arguments)
