@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ def run(
     one. The tool inherits the file descriptors of `inherit`.
 
     Progress displays, lines that end in a carriage return, are left out. A tool that is not
-    installed or that fails is an `InputError`, with the last line it printed.
+    installed or that fails is an `InputError`, with the last line it printed or what killed it.
     """
     executable = shutil.which(tool, path=Path(sys.executable).parent)
     if executable is None:
@@ -39,6 +40,10 @@ def run(
             if line.strip() and not line.endswith("\r"):
                 print(line, end="", flush=True)
                 lines.append(line.strip())
+    if process.returncode < 0:
+        name = signal.Signals(-process.returncode).name
+        hint = " (the machine or the job may be out of memory)" if name == "SIGKILL" else ""
+        raise InputError(f"{tool}: killed by {name}{hint}")
     if process.returncode != 0:
         raise InputError(f"{tool}: {lines[-1] if lines else f'exit {process.returncode}'}")
     return lines

@@ -86,6 +86,11 @@ def settings(config: dict, variant: str) -> dict:
     return config["training"] | config["variants"][variant]
 
 
+def hours(settings: dict, tokens_per_second: float) -> float:
+    """Return how long a training of these settings takes at that speed."""
+    return settings["total_updates"] * settings["tokens_per_update"] / tokens_per_second / 3600
+
+
 def _languages(entry: dict, objective: str) -> Iterator[str]:
     """Yield what an entry's models of an objective are trained for, possibly repeated."""
     if objective != "mt":

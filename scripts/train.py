@@ -8,6 +8,7 @@ run, so that a changed setting never finds the model of another.
 import fcntl
 import hashlib
 import json
+import os
 import platform
 import sys
 from collections.abc import Iterator
@@ -16,11 +17,13 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from cards import check_kernels, claimed
 from command import run as run_tool
 from fairseq_options import arguments
 from job import InputError, job
 from lca.recorder import EXTRA_UPDATES, LogError, consolidate
 from manifest import read_manifest, sha256, write_manifest
+from time_limit import hours_left
 
 RECIPE = 1
 """Raised by hand when a change of the code changes what a training yields."""
@@ -48,11 +51,18 @@ def locked(folder: Path) -> Iterator[int]:
     beside it. Raises `InputError` if somebody else holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
+    with (folder / "lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(f"{folder}: another process is training this model") from None
+            lock.seek(0)
+            message = f"{folder}: another process is training this model ({lock.read()})"
+            raise InputError(message) from None
+        lock.truncate(0)
+        number = os.environ.get("SLURM_JOB_ID")
+        holder = f"Slurm job {number}" if number else f"process {os.getpid()}"
+        lock.write(f"{platform.node()}, {holder}")
+        lock.flush()
         yield lock.fileno()
 
 
@@ -82,6 +92,16 @@ def _restorable(checkpoint: Path) -> int | None:
         return None
 
 
+def _hours_trained(checkpoint: Path) -> float:
+    """Return the hours that fairseq counts as spent up to a checkpoint, 0 without one."""
+    import torch
+
+    if not _restorable(checkpoint):
+        return 0.0
+    state = torch.load(checkpoint, map_location="cpu", weights_only=False, mmap=True)
+    return state["extra_state"]["previous_training_time"] / 3600
+
+
 def count_devices(precision: str) -> int:
     """Return the number of CUDA devices. Raises `InputError` if the precision needs one."""
     import torch
@@ -102,17 +122,23 @@ def main(
     threads: int,
     log: Path,
     manifest: Path,
+    gpu: int | None = None,
 ) -> None:
-    """Train `run`, or go on with it, and write its log and manifest."""
+    """Train `run`, or go on with it, and write its log and manifest.
+
+    It gets `gpu` cards, by default all. Raises `InputError` if it had to stop for the time limit.
+    """
     recipe = {"run": run, "settings": settings, "data": read_manifest(data_manifest)["sha256"]}
     _, objective, languages, _, seed = run.split("/")
     folder = state_folder(state, run, recipe)
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    with locked(folder) as lock:
+    with locked(folder) as lock, claimed(gpu) as cards:
         checkpoints, parts = folder / "checkpoints", folder / "log"
         devices = count_devices(settings["precision"])
+        check_kernels()
         checkpoint = newest_checkpoint(checkpoints)
-        if (_restorable(checkpoint) or 0) < settings["total_updates"] + EXTRA_UPDATES:
+        updates = settings["total_updates"] + EXTRA_UPDATES
+        if (_restorable(checkpoint) or 0) < updates:
             options = {
                 "user-dir": PLUGIN,
                 "lca-log": parts,
@@ -122,14 +148,23 @@ def main(
                 "log-format": "simple",
                 "log-interval": max(1, settings["total_updates"] // 100),
             }
+            limit = hours_left()
+            if limit is not None:
+                options["stop-time-hours"] = _hours_trained(checkpoint) + limit
             run_tool(
                 "fairseq-train",
                 data,
                 *(f"--{name}={value}" for name, value in options.items()),
                 *arguments(objective, languages, settings, max_tokens, devices),
                 threads=threads,
-                inherit=[lock],
+                inherit=[lock, *cards],
             )
+            done = _restorable(newest_checkpoint(checkpoints)) or 0
+            if limit is not None and done < updates:
+                raise InputError(
+                    f"{run}: stopped at update {done} of {settings['total_updates']}: time limit; "
+                    "goes on when resubmitted"
+                )
         try:
             consolidate(parts, log, settings["total_updates"])
         except LogError as error:
@@ -162,4 +197,5 @@ if __name__ == "__main__":
             threads=snakemake.threads,
             log=Path(snakemake.output.log),
             manifest=Path(snakemake.output.manifest),
+            gpu=snakemake.resources.get("gpu"),
         )

@@ -111,7 +111,7 @@ class FakeBin:
             (self.bin / name).chmod(0o755)
         (self.bin / "opus_read").symlink_to(Path(sys.executable).parent / "opus_read")
         _write_checkpoint(self.bin / "save-dir")
-        _write_log(self.bin / "lca-log")
+        write_log(self.bin / "lca-log", UPDATES)
 
     def trainings(self) -> list[dict]:
         """Return the options of every training so far, with its `data`."""
@@ -125,13 +125,16 @@ def _write_checkpoint(folder: Path) -> None:
     (folder / "checkpoint_last.pt").write_bytes(pickle.dumps(state))
 
 
-def _write_log(folder: Path) -> None:
+def write_log(folder: Path, updates: int, every: int | None = None) -> None:
+    """Write the log of a training, in one part or in parts of `every` updates."""
     part = partition(nn.Transformer(8, 2, 2, 2, 8, batch_first=True))
     recorder = Recorder(folder, part, {"beta1": 0.9})
     facts = ["loss", "learning_rate", "gradient_norm", "predicted_tokens", "loss_scale"]
-    for update in range(1, UPDATES + EXTRA_UPDATES + 1):
+    for update in range(1, updates + EXTRA_UPDATES + 1):
         row = {"update": update, "overflows": 0, **dict.fromkeys(facts, update)}
         recorder.record(row, {lag: empty(part) - update / (1 + by) for lag, by in LAGS.items()})
+        if every and update % every == 0:
+            recorder.close_part()
     recorder.close_part()
 
 
@@ -144,7 +147,12 @@ def workspace(folder: Path) -> Path:
     return folder
 
 
-def start_snakemake(folder: Path, *arguments: str, python: Path = sys.executable, **options):
+SNAKEMAKE = ("-m", "snakemake", "--cores=1")
+
+
+def start_snakemake(
+    folder: Path, *arguments: str, python: Path = sys.executable, program=SNAKEMAKE, **options
+):
     """Start Snakemake in a workspace, in a process group of its own; return the `Popen`."""
     environment = {
         **os.environ,
@@ -152,7 +160,7 @@ def start_snakemake(folder: Path, *arguments: str, python: Path = sys.executable
         "XDG_CONFIG_HOME": str(folder / ".config"),  # none of the user's own profiles
     }
     return subprocess.Popen(
-        [python, "-m", "snakemake", "--cores=1", "--nocolor", *arguments],
+        [python, *program, "--nocolor", *arguments],
         cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,

@@ -22,6 +22,12 @@ def test_a_silent_failure_has_its_status():
         run("python", "-c", "raise SystemExit(3)")
 
 
+def test_what_killed_a_tool_is_said_instead_of_its_last_line():
+    program = "import os, signal; print('fine', flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    with pytest.raises(InputError, match=r"^python: killed by SIGKILL \(.*out of memory\)$"):
+        run("python", "-c", program)
+
+
 def test_a_tool_outside_the_environment_is_not_run(monkeypatch, tmp_path):
     tool = tmp_path / "stray"
     tool.write_text("#!/bin/sh\n")

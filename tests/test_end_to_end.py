@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,8 +18,10 @@ import torch
 import yaml
 
 import opus_tree
+import train
 from fairseq_options import arguments
 from fake_bin import ROOT, count, snakemake, start_snakemake, workspace
+from job import InputError
 from lca.recorder import EXTRA_UPDATES
 from manifest import sha256
 from train import PLUGIN
@@ -204,6 +207,35 @@ def test_a_killed_training_ends_as_if_nothing_had_happened(folder):
     resumed = load(state / "checkpoints/checkpoint_last.pt")["model"]
     assert resumed.keys() == parameters.keys()
     assert all(torch.equal(resumed[name], parameters[name]) for name in parameters)
+
+
+def test_a_training_stops_at_its_time_limit_and_goes_on(folder, tmp_path, monkeypatch):
+    expected = pq.read_table(run_folder(folder, "mlm") / "log.parquet").drop_columns("seconds")
+    monkeypatch.chdir(folder)
+    data = Path("results/data/toy/en-de/bin/en")
+    job = dict(
+        run="toy/mlm/en/base/1",
+        settings=TRAINING,
+        data=data,
+        data_manifest=data.with_suffix(".json"),
+        state=tmp_path / "state",
+        max_tokens=MAX_TOKENS,
+        threads=1,
+        log=tmp_path / "log.parquet",
+        manifest=tmp_path / "run.json",
+    )
+    monkeypatch.setattr("train.hours_left", lambda: 0.01 / 3600)
+    stopped = rf"^toy/mlm/en/base/1: stopped at update (\d+) of {UPDATES}: time limit; goes on"
+    with pytest.raises(InputError, match=stopped) as first:
+        train.main(**job)
+    with pytest.raises(InputError, match=stopped) as second:
+        train.main(**job)
+    updates = [int(re.match(stopped, str(error.value))[1]) for error in (first, second)]
+    assert 0 < updates[0] < updates[1] < UPDATES  # the time before counts in neither
+    assert not job["log"].exists()
+    monkeypatch.setattr("train.hours_left", lambda: None)
+    train.main(**job)
+    assert pq.read_table(job["log"]).drop_columns("seconds").equals(expected)
 
 
 def test_the_log_is_gradient_times_displacement(folder, tmp_path):

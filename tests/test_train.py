@@ -1,4 +1,6 @@
 import copy
+import os
+import platform
 import subprocess
 from collections import defaultdict
 from itertools import chain
@@ -206,6 +208,15 @@ def test_a_model_is_trained_by_one_process_at_a_time(tmp_path):
         pass
     with locked(folder):
         pass
+
+
+def test_who_trains_a_model_is_said(tmp_path, monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    for holder in (f"process {os.getpid()}", "Slurm job 12"):
+        refused = pytest.raises(InputError, match=rf"\({platform.node()}, {holder}\)$")
+        with locked(tmp_path), refused, locked(tmp_path):
+            pass
+        monkeypatch.setenv("SLURM_JOB_ID", "12")
 
 
 def test_a_trainer_keeps_the_lock_of_its_dead_parent(tmp_path):

@@ -20,6 +20,9 @@ results = Path("results")
 if results.exists() and not (results.is_dir() and os.access(results, os.W_OK)):
     sys.exit("error: results: not a folder that can be written to")
 
+with open(f"{workflow.basedir}/../resources/speeds.yaml") as file:
+    speeds = yaml.safe_load(file)
+
 RUNS = experiment.runs(config)
 LANGUAGE = r"[a-z]{2,3}(_[A-Z]{2})?"
 
@@ -87,3 +90,11 @@ def encoded(wildcards):
         for side, language in sides
         for split in splits(wildcards)
     }
+
+
+def minutes(wildcards):
+    """The time limit of a training where there is one: the estimate for the paper's card, at least
+    an hour and at most its 48, which many clusters allow."""
+    settings = experiment.settings(config, wildcards.variant)
+    estimate = experiment.hours(settings, speeds["V100"][wildcards.objective])
+    return round(60 * min(max(estimate, 1), 48))

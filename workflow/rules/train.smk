@@ -15,6 +15,7 @@ rule train:
     threads: 1
     resources:
         max_tokens=2048,
+        runtime=minutes,
     params:
         run="{corpus}/{objective}/{languages}/{variant}/{seed}",
         settings=lambda wildcards: experiment.settings(config, wildcards.variant),
