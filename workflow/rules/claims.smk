@@ -1,16 +1,12 @@
 # The paper's claims, put to the test. Most are about the main runs, with all their seeds; some
 # are about all runs.
 
-CLAIMED = [
-    run._replace(seed=seed) for run in experiment.main_runs(config) for seed in config["seeds"]
-]
-
 
 rule claims:
     input:
-        totals=[f"{RUN}/totals.parquet".format(**run._asdict()) for run in RUNS],
-        milestones=[f"{RUN}/milestones.parquet".format(**run._asdict()) for run in CLAIMED],
-        curves=[f"{RUN}/curves.parquet".format(**run._asdict()) for run in CLAIMED],
+        totals=tables("totals", RUNS),
+        milestones=tables("milestones", MAIN_OF_ALL_SEEDS),
+        curves=tables("curves", MAIN_OF_ALL_SEEDS),
     output:
         md=report(
             "results/tables/claims.md",
@@ -29,6 +25,6 @@ rule claims:
     conda:
         "../../envs/figures.yaml"
     params:
-        main=["/".join(run[:-1]) for run in experiment.main_runs(config)],
+        main=["/".join(run[:-1]) for run in MAIN],
     script:
         "../../scripts/claims.py"
