@@ -6,7 +6,7 @@ dropped. The parts are consolidated once training is over.
 
 Columns: `update` and the facts of `FACTS`; then, for every group of values and every block,
 `GROUP/STATISTIC/BLOCK` (nats per predicted token; counts are of elements), and for every head
-`GROUP/sum/BLOCK/HEAD`, heads counting from 1; all but counts with 16 significant bits.
+`GROUP/sum/BLOCK/HEAD`, heads counting from 1. See `BITS` for their precision.
 
 A group is one of `lca.LAGS`, or `probe_SET` for the fixed batches of `lca.PROBES`, which with the
 losses measured on them are null but where the update was probed. `cross_batch`, which has no
@@ -54,6 +54,9 @@ for _set in PROBES:
     }
 EXTRA_UPDATES = max(LAGS.values())
 ROWS = 10_000  # of a row group of the consolidated log, at least
+BITS = {"block": 16, "head": 12}
+"""Significant bits of the sums; the others are noise, and would be a third of the log."""
+
 FORMAT = dict(
     compression="zstd",
     use_dictionary=False,
@@ -88,17 +91,17 @@ def values(partition: Partition, group: str, allocation: Tensor) -> list[float]:
     """Return an allocation as the values of `columns`."""
     allocation = allocation.cpu()
     blocks = per_block(allocation, partition)
-    blocks[:, :2] = _rounded(blocks[:, :2])
+    blocks[:, :2] = _rounded(blocks[:, :2], BITS["block"])
     row = blocks[:, : len(statistics(group))].T.flatten().tolist()
-    sums = _rounded(allocation[:, 0]).tolist()
+    sums = _rounded(allocation[:, 0], BITS["head"]).tolist()
     heads = [partition.blocks[owner].heads for owner in partition.owners]
     return row + [value for value, count in zip(sums, heads, strict=True) if count > 1]
 
 
-def _rounded(values: Tensor) -> Tensor:
-    """Round to 16 significant bits: the others are noise, and would be a third of the log."""
+def _rounded(values: Tensor, bits: int) -> Tensor:
+    """Round to so many significant bits."""
     fraction, exponent = torch.frexp(values)
-    return torch.ldexp(torch.round(fraction * 2**16), exponent - 16)
+    return torch.ldexp(torch.round(fraction * 2**bits), exponent - bits)
 
 
 class Recorder:

@@ -18,8 +18,8 @@ from .recorder import LogError, statistics
 ALWAYS = ("own_batch", "next_batch")
 """The groups that have a value at every update."""
 
-TOLERANCE = 1e-4
-"""Largest difference between a block and its heads, relative to the block's largest value."""
+TOLERANCE = 1e-3
+"""Largest difference between a block and its heads, relative to the sizes of the heads."""
 
 
 def verify(log: Path) -> int:
@@ -48,7 +48,8 @@ def _check_columns(log: Path, group: str, blocks: pd.DataFrame) -> None:
     for name, frame in frames.items():
         _refuse(log, group, name, ~np.isfinite(frame), "is not finite")
     sums = frames["sum"]
-    differ = (heads - sums[heads.columns]).abs() > TOLERANCE * heads.abs().max()
+    slack = TOLERANCE * logs.head_series(log, group).abs().T.groupby(level="name").sum().T
+    differ = (heads - sums[heads.columns]).abs() > slack.loc[heads.index]
     _refuse(log, group, "sum", differ, "is not the sum of the heads")
     if len(frames) == 1:
         return

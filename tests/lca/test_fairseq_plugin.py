@@ -5,92 +5,22 @@ import copy
 import pyarrow.parquet as pq
 import pytest
 import torch
-from fairseq import checkpoint_utils, options, tasks, utils
-from fairseq.data import Dictionary, indexed_dataset
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-from fairseq.trainer import Trainer
+from fairseq import utils
 
 from lca.recorder import FACTS, columns, values
-
-PLUGIN = "scripts/lca/fairseq_plugin"
-ARCHITECTURES = {
-    "clm": ["--task=language_modeling", "--arch=transformer_lm", "--criterion=cross_entropy"],
-    "mlm": ["--task=masked_lm", "--arch=roberta", "--criterion=masked_lm"],
-    "mt": ["--task=translation", "--arch=transformer", "--criterion=cross_entropy"],
-}
-VALID = ("valid", "valid.en-de.en", "valid.en-de.de")
-SIZES = dict(layers=2, embed_dim=16, ffn_embed_dim=32, attention_heads=2)
+from trainers import ARCHITECTURES, PRECISIONS, dot, gradients, parameters, start, write_data
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """60 random sentences of a 20-word language, and as many of another; 10 held out."""
-    folder = tmp_path_factory.mktemp("data")
-    dictionary = Dictionary()
-    for number in range(20):
-        dictionary.add_symbol(f"w{number}")
-    generator = torch.Generator().manual_seed(3)
-    sentences = [torch.randint(4, 24, (8,), generator=generator) for _ in range(60)]
-    for name in ("train", "train.en-de.en", "train.en-de.de", *VALID):
-        builder = indexed_dataset.make_builder(str(folder / f"{name}.bin"), "mmap", vocab_size=24)
-        for sentence in sentences[:10] if name in VALID else sentences:
-            builder.add_item(torch.cat([sentence, torch.tensor([dictionary.eos()])]))
-        builder.finalize(str(folder / f"{name}.idx"))
-    for name in ("dict.txt", "dict.en.txt", "dict.de.txt"):
-        dictionary.save(str(folder / name))
-    return folder
-
-
-def start(data, folder, objective, *more, optimizer="lca_adam", common=()):
-    """Return a trainer, restored from the folder's checkpoint if there is one, and its batches.
-
-    `common` are settings for which fairseq's command line wants an accelerator.
-    """
-    stacks = {"clm": ["decoder"], "mlm": ["encoder"], "mt": ["encoder", "decoder"]}[objective]
-    arguments = [
-        str(data),
-        f"--user-dir={PLUGIN}",
-        *ARCHITECTURES[objective],
-        *(f"--{s}-{k.replace('_', '-')}={v}" for s in stacks for k, v in SIZES.items()),
-        *([] if objective == "mt" else ["--tokens-per-sample=9"]),
-        *(["--source-lang=en", "--target-lang=de"] if objective == "mt" else []),
-        *([f"--lca-log={folder}/log"] if optimizer == "lca_adam" else []),
-        *(f"--optimizer={optimizer}", "--lr=0.01", "--weight-decay=0.01"),
-        *("--dropout=0.1", "--batch-size=5", f"--save-dir={folder}/checkpoints", "--cpu", *more),
-    ]
-    parser = options.get_training_parser()
-    cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, arguments))
-    for setting in common:
-        cfg.common[setting] = True
-    utils.set_torch_seed(1)
-    task = tasks.setup_task(cfg.task)
-    trainer = Trainer(cfg, task, task.build_model(cfg.model), task.build_criterion(cfg.criterion))
-    _, epoch = checkpoint_utils.load_checkpoint(cfg.checkpoint, trainer)
-    batches = list(epoch.next_epoch_itr(shuffle=False))
-    size = cfg.optimization.update_freq[0]
-    return trainer, [batches[i : i + size] for i in range(0, len(batches), size)]
-
-
-def parameters(trainer):
-    """Return the parameters that the optimizer moves: with bf16 the float32 copies."""
-    return [p.detach().clone() for p in trainer.optimizer.optimizer.param_groups[0]["params"]]
-
-
-def gradients(trainer):
-    return [p.grad.float() for p in trainer.optimizer.optimizer.param_groups[0]["params"]]
-
-
-def dot(gradient, before, after):
-    return sum(
-        (g.double() * (b.double() - a.double())).sum().item()
-        for g, a, b in zip(gradient, before, after, strict=True)
-    )
+    return write_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.mark.parametrize("objective", ARCHITECTURES)
-@pytest.mark.parametrize("setting", ["", "--update-freq=4", "--clip-norm=0.05", "bf16"])
+@pytest.mark.parametrize("setting", ["", "--update-freq=4", "--clip-norm=0.05", "bf16", "fp16"])
 def test_blocks_add_up_to_the_dot_products_of_what_fairseq_did(data, tmp_path, objective, setting):
-    more, common = ([], ["bf16"]) if setting == "bf16" else (setting.split(), [])
+    common = PRECISIONS.get(setting, [])
+    more = [] if common else setting.split()
     trainer, batches = start(data, tmp_path, objective, *more, common=common)
     before, moved_by_last = parameters(trainer), None
     for samples in batches[:3]:
@@ -120,12 +50,13 @@ def map_abs(before, after):
 
 
 @pytest.mark.parametrize("objective", ARCHITECTURES)
-@pytest.mark.parametrize("setting", ["", "--clip-norm=0.05", "bf16"])
+@pytest.mark.parametrize("setting", ["", "--clip-norm=0.05", "bf16", "fp16"])
 def test_a_batch_in_parts_is_cross_validated(data, tmp_path, objective, setting):
     """Against the definition with a learning rate so small that updates of parts can be compared.
 
     A part's update is that of a trainer whose batch is that part, from the same checkpoint."""
-    more, common = ([], ["bf16"]) if setting == "bf16" else (setting.split(), [])
+    common = PRECISIONS.get(setting, [])
+    more = [] if common else setting.split()
     whole = ["--lca-cross-batch", "--update-freq=3", "--dropout=0", *more]
     trainer, batches = start(data, tmp_path, objective, *whole, common=common)
     parts = [
@@ -163,9 +94,9 @@ def test_a_batch_of_one_part_has_no_cross_validation(data, tmp_path):
 
 
 @pytest.mark.parametrize("objective", ARCHITECTURES)
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_the_probe_measures_what_updates_change(data, tmp_path, objective, precision):
-    common = ["bf16"] if precision == "bf16" else []
+    common = PRECISIONS.get(precision, [])
     options = ["--lca-probe-every=3", "--lca-probe-tokens=100"]
     trainer, batches = start(data, tmp_path, objective, *options, common=common)
     for samples in batches[:4]:
@@ -197,6 +128,39 @@ def test_the_probe_changes_nothing_of_the_training(data, tmp_path):
         probed.train_step(samples)
     for one, other in zip(parameters(plain), parameters(probed), strict=True):
         assert torch.equal(one, other)
+
+
+def test_steps_that_overflow_are_counted_but_are_no_updates(data, tmp_path, monkeypatch):
+    """fp16's loss scale starts so high that the first gradients overflow."""
+    monkeypatch.setattr(torch.Tensor, "cuda", lambda tensor: tensor)  # what fairseq then calls
+    options = ["--fp16-init-scale=67108864", "--lca-cross-batch", "--update-freq=2"]
+    trainer, batches = start(data, tmp_path, "clm", *options, common=PRECISIONS["fp16"])
+    before, losses = parameters(trainer), []
+    for samples in batches:
+        trainer.train_step(samples)
+        if not trainer.get_num_updates():
+            losses.append(len(losses))
+            assert all(torch.equal(a, b) for a, b in zip(before, parameters(trainer), strict=True))
+    rows = [dict(zip(FACTS, row, strict=False)) for row in trainer.lca_recorder.rows]
+    assert losses and [row["update"] for row in rows] == list(range(1, len(rows) + 1))
+    assert rows[0]["overflows"] == len(losses)
+    assert rows[0]["loss_scale"] == 2**26 / 2 ** len(losses)
+    assert sum(row["overflows"] for row in rows) == len(batches) - len(rows)
+
+
+def test_the_loss_scale_does_not_change_the_allocation(data, tmp_path):
+    """Scales are powers of two, so that but for underflow nothing is rounded otherwise."""
+    found = []
+    for scale in (16, 1024):
+        options = [f"--fp16-init-scale={scale}", "--lca-cross-batch", "--update-freq=2"]
+        folder = tmp_path / str(scale)
+        trainer, batches = start(data, folder, "mt", *options, common=PRECISIONS["fp16"])
+        for samples in batches[:2]:
+            trainer.train_step(samples)
+        found.append(trainer.optimizer.optimizer.allocations)
+    for lag, allocation in found[0].items():
+        magnitude = (2 * allocation[:, 1] - allocation[:, 0]).sum()
+        assert (allocation[:, 0] - found[1][lag][:, 0]).abs().max() < 1e-2 * magnitude
 
 
 def test_the_row_of_an_update_holds_what_fairseq_knows_of_it(data, tmp_path):

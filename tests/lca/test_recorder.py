@@ -17,7 +17,7 @@ PART = partition(toys.model("clm"))
 def allocation(value):
     """An allocation whose every number tells the update and the cell it is of."""
     found = empty(PART)
-    found += torch.arange(len(PART.owners))[:, None] / 1000
+    found += torch.arange(len(PART.owners))[:, None] / 20
     return found + value
 
 
@@ -65,7 +65,7 @@ def test_rows_survive_in_parts_and_are_consolidated(tmp_path, monkeypatch, rows)
             assert found == pytest.approx(cross[0].item(), rel=2e-5)
             if block.heads > 1:
                 heads = [row[f"own_batch/sum/{block.name}/{h + 1}"] for h in range(block.heads)]
-                assert sum(heads) == pytest.approx(own[0].item(), rel=2e-5)
+                assert sum(heads) == pytest.approx(own[0].item(), rel=3e-4)
                 assert len(set(heads)) == block.heads
     assert json.loads(table.schema.metadata[b"blocks"]) == PART.table()
     assert json.loads(table.schema.metadata[b"about"]) == {"seed": 1}
