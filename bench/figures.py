@@ -1,9 +1,10 @@
 """What aggregating logs and drawing all figures takes, as the number of runs grows.
 
 Makes synthetic logs of runs of the paper's size (12 layers, 8 heads, width 512) in a temporary
-folder, about 9 kB for each update, and runs the scripts of the rules on them, each in a process of
-its own and a few at a time, as Snakemake does. The peak memory is that of the largest process.
-Prints a Markdown table. The goal for `--runs 17 --updates 125000` is 2 minutes and 2 GB on 2 cores.
+folder, about 7 kB for each update, and runs the scripts of the rules on them, each in a process of
+its own and a few at a time, as Snakemake does. The times are by the clock and of all processors
+together, the peak memory is that of the largest process. Prints a Markdown table. The goal for
+`--runs 17 --updates 125000` is 2 minutes and 2 GB on 2 cores.
 """
 
 import argparse
@@ -47,14 +48,14 @@ def make_log(folder: Path, number: int, updates: int) -> None:
     (run / "run.json").write_text(json.dumps({"settings": {"total_updates": updates}}))
 
 
-def run_rule(rule: str, log: Path, **parts: dict) -> int:
-    """Run the script of a rule, given its `input`, `output` and so on; return the peak in bytes."""
+def run_rule(rule: str, log: Path, **parts: dict) -> resource.struct_rusage:
+    """Run the script of a rule, given its `input`, `output` and so on; return what it used."""
     from snakemake.iocontainers import Namedlist
 
     named = {name: Namedlist(fromdict=part) for name, part in parts.items()}
     snakemake = SimpleNamespace(rule=rule, log=[log], **named)
     runpy.run_path(str(ROOT / f"scripts/{rule}.py"), {"snakemake": snakemake}, "__main__")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return resource.getrusage(resource.RUSAGE_SELF)
 
 
 def aggregations(folder: Path, runs: int) -> Iterable[Callable]:
@@ -95,12 +96,19 @@ def drawings(folder: Path, runs: int) -> Iterable[Callable]:
             )
 
 
-def measure(calls: Iterable[Callable], cores: int) -> tuple[float, float]:
-    """Make the calls, each in a fresh process; return the seconds in all and the peak in MB."""
-    start = time.perf_counter()
+def run_all(calls: Iterable[Callable], cores: int) -> list:
+    """Make the calls, each in a fresh process; return what they return."""
     with ProcessPoolExecutor(cores, get_context("spawn"), max_tasks_per_child=1) as pool:
-        peaks = [future.result() or 0 for future in [pool.submit(call) for call in calls]]
-    return time.perf_counter() - start, max(peaks) / 1e6
+        return [future.result() for future in [pool.submit(call) for call in calls]]
+
+
+def measure(calls: Iterable[Callable], cores: int) -> tuple[float, float, float]:
+    """Return the seconds by the clock and of the processors, and the peak in MB, of the calls."""
+    start = time.perf_counter()
+    used = run_all(calls, cores)
+    wall = time.perf_counter() - start
+    processor = sum(usage.ru_utime + usage.ru_stime for usage in used)
+    return wall, processor, max(usage.ru_maxrss for usage in used) * 1024 / 1e6
 
 
 def main() -> None:
@@ -111,15 +119,15 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=2, help="processes at a time")
     arguments = parser.parse_args()
     print(f"{arguments.updates:,} updates a run, {arguments.cores} processes at a time\n")
-    print("| runs | aggregation, s | peak, MB | all figures, s | peak, MB |")
-    print("|---|---|---|---|---|")
+    print("| runs | aggregation, s | of CPU | peak, MB | all figures, s | of CPU | peak, MB |")
+    print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         logs = [
             partial(make_log, folder, number, arguments.updates)
             for number in range(max(arguments.runs))
         ]
-        measure(logs, arguments.cores)
+        run_all(logs, arguments.cores)
         for runs in arguments.runs:
             aggregated = measure(aggregations(folder, runs), arguments.cores)
             drawn = measure(drawings(folder, runs), arguments.cores)

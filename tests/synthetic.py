@@ -83,7 +83,7 @@ def write_log(
 ) -> None:
     """Write a log of `updates` rows; `size` is passed to `blocks`.
 
-    Every `probe_every`-th update is probed (0: none).
+    The first and every `probe_every`-th update are probed (0: none).
     """
     random = np.random.default_rng(seed)
     table = blocks(objective, **size)
@@ -93,7 +93,7 @@ def write_log(
     with pq.ParquetWriter(path, schema, **FORMAT) as writer:
         for start in range(0, updates, AT_ONCE):
             update = np.arange(start + 1, min(start + AT_ONCE, updates) + 1)
-            is_probed = update % (probe_every or updates + 1) == 0
+            is_probed = (update == 1) | (update % probe_every == 0) if probe_every else update < 0
             values = _facts(update, updates, is_probed, objective, random)
             for block in table.itertuples():
                 for group, character in groups.items():
