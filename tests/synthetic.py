@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lca.blocks import Block, Partition
-from lca.recorder import COMPRESSION, FACTS, ROWS, columns
+from lca.recorder import FACTS, FORMAT, ROWS, columns
 
 ATTENTION = ("key", "query", "value", "out")
 STACKS = {"mlm": ["encoder"], "clm": ["decoder"], "mt": ["encoder", "decoder"]}
@@ -83,17 +83,17 @@ def write_log(
 ) -> None:
     """Write a log of `updates` rows; `size` is passed to `blocks`.
 
-    Every `probe_every`-th update is probed (0: none).
+    The first and every `probe_every`-th update are probed (0: none).
     """
     random = np.random.default_rng(seed)
     table = blocks(objective, **size)
     groups = GROUPS | (PROBES if probe_every else {})
     schema = _schema(table, groups)
     table = table.assign(**_traits(table, objective, random))
-    with pq.ParquetWriter(path, schema, **COMPRESSION) as writer:
+    with pq.ParquetWriter(path, schema, **FORMAT) as writer:
         for start in range(0, updates, AT_ONCE):
             update = np.arange(start + 1, min(start + AT_ONCE, updates) + 1)
-            is_probed = update % (probe_every or updates + 1) == 0
+            is_probed = (update == 1) | (update % probe_every == 0) if probe_every else update < 0
             values = _facts(update, updates, is_probed, objective, random)
             for block in table.itertuples():
                 for group, character in groups.items():
@@ -222,12 +222,18 @@ def _allocation(
     noise = random.standard_normal((block.heads, len(update)), dtype=np.float32)
     noise *= np.float32(character.noise * block.noise * block.heads**0.5)
     heads = (noise - np.float32(character.share)) * weights.astype(np.float32)[:, None] * course
-    total = heads.sum(axis=0)
+    total = _rounded(heads.sum(axis=0))
     yield f"sum/{block.name}", total
     if block.heads > 1:
-        yield from ((f"sum/{block.name}/{head + 1}", row) for head, row in enumerate(heads))
+        for head, row in enumerate(_rounded(heads), start=1):
+            yield f"sum/{block.name}/{head}", row
     spread = 3 * np.float32(character.share) * course
     lean = np.tanh(total / spread) / 10
-    yield f"positive/{block.name}", spread + np.maximum(total, 0)
+    yield f"positive/{block.name}", _rounded(spread + np.maximum(total, 0))
     yield f"helping/{block.name}", np.rint((0.5 - lean) * 0.98 * block.elements)
     yield f"hurting/{block.name}", np.rint((0.5 + lean) * 0.98 * block.elements)
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    """Cut float32 to 16 significant bits, as many as the recorder keeps."""
+    return (values.view(np.uint32) & np.uint32(0xFFFFFF00)).view(np.float32)

@@ -7,6 +7,7 @@ dropout, and `held_out` is on text that is not trained on.
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from . import logs
@@ -24,8 +25,7 @@ def completeness(log: Path) -> pd.DataFrame:
     probed updates. Empty if the run was not probed.
     """
     facts = logs.facts(log)
-    sums = {name: logs.series(log, name, "sum") for name in logs.estimators(log)}
-    summed = {name: frame.sum(axis="columns").cumsum() for name, frame in sums.items()}
+    summed = {name: _summed(log, name) for name in logs.estimators(log)}
     frames = []
     for reference, source in REFERENCES.items():
         before, after = facts[f"{source}/before"].dropna(), facts[f"{source}/after"].dropna()
@@ -40,6 +40,12 @@ def completeness(log: Path) -> pd.DataFrame:
             found = {"loss": loss, "change": (after - before).cumsum(), "lca": lca}
             frames.append(_frame(found, reference, "probe"))
     return pd.concat(frames, ignore_index=True) if frames else _frame({}, "", "").iloc[:0]
+
+
+def _summed(log: Path, estimator: str) -> pd.Series:
+    """Return the LCA of all blocks summed up to each update, in double precision."""
+    whole = sum(row.astype(np.float64) for row in logs.block_rows(log, estimator, "sum"))
+    return pd.Series(whole.cumsum(), index=range(1, len(whole) + 1))
 
 
 def _frame(columns: dict, reference: str, estimator: str) -> pd.DataFrame:

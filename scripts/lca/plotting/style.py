@@ -91,6 +91,8 @@ def say_empty(panel: Axes, reason: str = "no data") -> None:
 
 def save(figure: Figure, *paths: str | Path) -> None:
     """Write the figure to files, each in the format of its name, without a date in them."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # it is laid out, and need not be for every file anew
     for path in paths:
         metadata = {"CreationDate": None} if str(path).endswith(".pdf") else None
         figure.savefig(path, metadata=metadata)
