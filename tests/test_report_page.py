@@ -163,7 +163,9 @@ def test_without_javascript_all_but_the_explorer_is_there(open_page):
 
 def test_figures_have_captions_and_alternative_texts(tab):
     figure = tab.locator("figure#figure1")
-    assert figure.locator("img").first.get_attribute("alt") == "Contributions of all layers, summed."
+    assert (
+        figure.locator("img").first.get_attribute("alt") == "Contributions of all layers, summed."
+    )
     assert figure.locator("figcaption em").inner_text() == "all"
     assert tab.evaluate("document.querySelector('#figure1 img').naturalWidth") > 1000
     other = figure.locator("details")

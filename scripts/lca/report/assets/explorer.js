@@ -62,11 +62,13 @@ function addControls(data) {
 
 /** Return an option for each number of a layer, with its names in the runs. */
 function layerOptions(runs) {
-  const most = Math.max(...runs.map((run) => run.layers.length));
-  return Array.from({ length: most }, (_, at) => {
-    const names = new Set(runs.map((run) => run.layers[at]).filter(Boolean));
-    return [at + 1, [...names].join(", ")];
-  });
+  const names = new Map();
+  for (const { layers } of runs) {
+    for (const [number, name] of Object.entries(layers)) {
+      names.set(Number(number), (names.get(Number(number)) ?? new Set()).add(name));
+    }
+  }
+  return [...names].sort(([a], [b]) => a - b).map(([number, set]) => [number, [...set].join(", ")]);
 }
 
 /** Add check boxes to a fieldset, and buttons that check groups of them. */
@@ -146,7 +148,7 @@ function adapt() {
 /** Return the state of the controls, as views.js wants it. */
 function read(data) {
   const values = new FormData(form);
-  const number = (text) => (/^\d+$/.test(text) ? Number(text) : text);
+  const number = (text) => (/^-?\d+$/.test(text) ? Number(text) : text);
   return {
     view: values.get("view"),
     estimator: values.get("estimator"),

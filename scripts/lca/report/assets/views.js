@@ -7,6 +7,7 @@
 // LCA is shown as contribution, -LCA: up lowers the loss.
 
 const NATS = "nats per predicted token";
+const OUTSIDE = ["#6e7781", "#afb8c1"]; // colours of what is outside the layers, in each stack
 const NOTHING = "Nothing is recorded for this choice.";
 
 const VIEWS = {
@@ -90,31 +91,30 @@ function noted(note) {
 
 /** Bars over layers or heads: a panel for each component, a colour for each run. */
 function barPanels(data, state) {
-  const overHeads = state.head === "each";
-  const numbered = new Set(state.runs.map((run) => run.layers.join())).size > 1;
-  const place = (run, { layer, head }) => {
-    if (overHeads) return String(head);
-    return numbered && layer > 0 ? String(layer) : layerName(run, layer);
-  };
+  const stacks = state.runs.some((run) => run.layers[1]?.startsWith("encoder"));
+  const layers = stacks ? "layer (the encoder’s before the decoder’s)" : "layer";
   return componentSets(data, state).map(({ components, title }) => ({
     group: "",
     title,
     kind: "bars",
-    xTitle: overHeads ? "head" : "layer",
+    xTitle: state.head === "each" ? "head" : layers,
     yTitle: axisTitle(state),
     series: state.runs
-      .map((run) => barSeries(data, state, run, components, place))
+      .map((run) => barSeries(data, state, run, components))
       .filter((series) => series.y.length),
   }));
 }
 
-function barSeries(data, state, run, components, place) {
+function barSeries(data, state, run, components) {
   const bars = selections(data, state, run, components)
     .map((selection) => ({ selection, value: total(data, state, run, selection) }))
     .filter(({ value }) => value !== null);
   return {
     ...styleOf(run),
-    x: bars.map(({ selection }) => place(run, selection)),
+    x: bars.map(({ selection: { layer, head } }) => {
+      if (state.head === "each") return String(head);
+      return layer > 0 ? String(layer) : layerName(run, layer);
+    }),
     y: bars.map(({ value }) => value),
     names: bars.map(({ selection }) => selectionName(run, selection)),
     rows: () =>
@@ -334,8 +334,7 @@ function axisTitle(state) {
 }
 
 function layerName(run, layer) {
-  if (layer === "all") return "all layers";
-  return layer === 0 ? "outside" : run.layers[layer - 1];
+  return layer === "all" ? "all layers" : (run.layers[layer] ?? "none");
 }
 
 function selectionName(run, { layer, head }) {
@@ -360,11 +359,17 @@ function styleOf(run) {
 
 /** Return the style of a layer or head among those of its run: the later, the lighter. */
 function styleWithin(data, state, run, selection) {
-  const [number, count] =
-    state.layer === "each"
-      ? [selection.layer - 1, run.layers.length]
-      : [selection.head - 1, run.heads];
-  const lightest = 0.93 * (data.palette.length - 1); // beyond, it is hard to see on white
-  const shade = Math.round((lightest * Math.max(number, 0)) / Math.max(count - 1, 1));
-  return { name: selectionName(run, selection), colour: data.palette[shade] };
+  const { layer, head } = selection;
+  if (state.head === "each") {
+    return { name: `head ${head}`, colour: shade(data, (head - 1) / (run.heads - 1)) };
+  }
+  const name = selectionName(run, selection);
+  if (layer <= 0) return { name, colour: OUTSIDE[-layer] };
+  const last = Math.max(...Object.keys(run.layers).map(Number));
+  return { name, colour: shade(data, (layer - 1) / (last - 1)) };
+}
+
+/** Return the colour at a share of the palette; its end would be hard to see on white. */
+function shade(data, share) {
+  return data.palette[Math.round(0.93 * (data.palette.length - 1) * (share || 0))];
 }
