@@ -1,5 +1,5 @@
-// The explorer's controls. The form is the state: it is read whenever it changes, and written to the
-// page's address, so that a view can be shared.
+// The explorer's controls. The form is the state: it is read whenever it changes, and written to
+// the page's address, so that a view can be shared.
 
 const MOST_PANELS = 36;
 const MOST_ROWS = 300; // of the table in the page; the downloaded one has all
@@ -122,10 +122,14 @@ function choose(select, value) {
 /** Set the controls as the address says; return whether it says anything. */
 function restore() {
   const said = new URLSearchParams(location.hash.slice(1));
-  if (!(said.get("view") in VIEWS)) return false;
-  for (const name of ["view", "run", "component"]) check(name, said.getAll(name));
+  if (!Object.hasOwn(VIEWS, said.get("view"))) return false;
+  for (const name of ["view", "run", "component"]) {
+    if (said.has(name)) check(name, said.getAll(name));
+  }
   adapt();
-  for (const name of ["estimator", "statistic", "layer", "head"]) choose(controls[name], said.get(name));
+  for (const name of ["estimator", "statistic", "layer", "head"]) {
+    choose(controls[name], said.get(name));
+  }
   controls.smoothing.value = said.get("smoothing") ?? 0;
   for (const name of ["together", "equal", "extremes", "logarithmic"]) {
     controls[name].checked = said.has(name);

@@ -1,9 +1,9 @@
 // What each view shows: panels of series, whatever they are drawn with.
 //
-// A panel is { group, title, kind, xTitle, yTitle, series } of the kind "lines", "bars" or "cells" (a
-// heatmap, whose series are its rows); its note stands where there is nothing to draw. A series is
-// { name, colour, dash, x, y, low, high, names, window, rows }: rows() returns it as a tidy table, and
-// optional are low and high, the names of the points, and the updates that a point is the mean of.
+// A panel is { group, title, kind, xTitle, yTitle, series } of the kind "lines", "bars" or "cells"
+// (a heatmap, whose series are its rows); its note stands where there is nothing to draw. A series
+// is { name, colour, dash, x, y, low, high, names, window, rows }: rows() returns it as a tidy
+// table; optional are low and high, the names of the points, and how many updates a point is of.
 // LCA is shown as contribution, -LCA: up lowers the loss.
 
 const NATS = "nats per predicted token";
@@ -68,8 +68,8 @@ const VIEWS = {
 
 /**
  * Return the panels that a state of the controls asks for: { view, estimator, statistic, runs,
- * components, together, layer ("each", "all" or a number), head ("each" or a number, 0 for the whole
- * block), smoothing }.
+ * components, together, layer ("each", "all" or a number), head ("each" or a number, 0 for the
+ * whole block), smoothing }.
  */
 function panels(data, state) {
   const view = VIEWS[state.view];
@@ -136,8 +136,8 @@ function total(data, state, run, selection) {
 }
 
 /**
- * Curves: a panel for each run and component, in which layers or heads are compared; where one layer
- * and head are chosen, a panel for each component, in which runs are.
+ * Curves: a panel for each run and component, in which layers or heads are compared; where one
+ * layer and head are chosen, a panel for each component, in which runs are.
  */
 function curvePanels(data, state) {
   const within = state.layer === "each" || state.head === "each";
