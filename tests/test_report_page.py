@@ -198,6 +198,18 @@ def test_curves_are_the_tables_and_smoothing_is_a_moving_average(tab):
     assert traces(tab)["W1"][1]["y"] == pytest.approx(-(w1["sum"] * 4).cumsum(), rel=1e-3)
 
 
+def test_extremes_turn_over_with_the_sign(tab):
+    choose(tab, "run", [MLM.name])
+    choose_view(tab, "curves")
+    tab.select_option("select[name=layer]", "2")
+    tab.check("input[name=extremes]")
+    curves = report_tables.tables(MLM)["curves"]
+    w1 = curves.query("estimator == 'own_batch' and component == 'w1' and layer == 2")
+    low, high, _ = traces(tab)["W1"]
+    assert low["y"] == pytest.approx(-w1["high"], rel=1e-3, abs=1e-9)
+    assert high["y"] == pytest.approx(-w1["low"], rel=1e-3, abs=1e-9)
+
+
 def test_components_summed_add_up(tab):
     choose_view(tab, "curves")
     choose(tab, "run", [CLM.name])
@@ -362,16 +374,16 @@ def test_nothing_is_wider_than_a_phone(open_page, html):
     assert complaints(tab, html) == set()
 
 
+HIDDEN_IN_PRINT = ("nav", "#controls", "#download", "#data")
+PRINTED = (".plot", "table.claims", "#legend", "#figure1 details img")
+
+
 def test_the_print_shows_all_but_controls(open_page):
     tab = open_page()
     tab.evaluate("dispatchEvent(new Event('beforeprint'))")
     tab.emulate_media(media="print")
-    visible = {
-        name: tab.locator(name).first.is_visible()
-        for name in ("nav", "#controls", "#download", "#data", ".plot", "table.claims", "#legend")
-    }
-    shown = {".plot", "table.claims", "#legend"}
-    assert {name for name, is_visible in visible.items() if is_visible} == shown
+    visible = {name: tab.locator(name).first.is_visible() for name in (*HIDDEN_IN_PRINT, *PRINTED)}
+    assert {name for name, is_visible in visible.items() if is_visible} == set(PRINTED)
     assert tab.pdf(format="A4").startswith(b"%PDF")
 
 

@@ -16,14 +16,18 @@ from lca.report import page as page_module
 from lca.report.curves import Buffer, add_curves, regroup
 from lca.report.exhibits import (
     Captions,
+    Figure,
+    cell,
     first_sentence,
+    is_number,
     name_and_estimator,
+    number,
     read_figure,
     read_table,
     title,
 )
 from lca.report.explorer import Explorer
-from lca.report.page import TABLES, PageError, RunFiles, cell, is_number, number, packed, page
+from lca.report.page import TABLES, PageError, RunFiles, packed, page
 from lca.report.runs import RunSummary, agreed, labels, own_facts, warnings
 from lca.report.verdicts import arrange, count, survivors
 
@@ -93,14 +97,26 @@ def explored(runs=report_tables.RUNS, points=50, **sizes):
 
 def test_layers_are_numbered_through_encoder_and_decoder():
     index = explored().index()
-    assert [run["layers"] for run in index["runs"]] == [
-        *[["1", "2", "3", "4"]] * 3,
-        ["encoder 1", "encoder 2", "decoder 1", "decoder 2"],
-    ]
+    names = ["decoder outside", "encoder 1", "encoder 2", "decoder 1", "decoder 2"]
+    assert index["runs"][0]["layers"] == {0: "outside", 1: "1", 2: "2", 3: "3", 4: "4"}
+    assert index["runs"][3]["layers"] == dict(enumerate(names))
     totals = pd.DataFrame(index["totals"])
     expected = report_tables.tables(MT)["totals"].query("stack == 'decoder' and layer == 2")
     found = totals.query("run == 3 and layer == 4")
     assert found["lca"].to_list() == pytest.approx(expected["lca"].to_list(), rel=1e-5)
+
+
+def test_what_is_outside_the_layers_is_kept_apart_by_stack():
+    tables = report_tables.tables(MT)
+    outside = tables["totals"].query("layer == 0")
+    tables["totals"] = pd.concat([tables["totals"], outside.assign(stack="encoder", lca=-7.0)])
+    explorer = Explorer(50)
+    explorer.add("untied", True, tables)
+    index = explorer.index()
+    names = index["runs"][0]["layers"]
+    assert (names[0], names[-1]) == ("encoder outside", "decoder outside")
+    totals = pd.DataFrame(index["totals"])
+    assert set(totals.query("layer == 0")["lca"]) == {-7}
 
 
 def test_a_probe_gives_an_estimator_for_each_set():
@@ -254,7 +270,7 @@ def test_the_alternative_text_is_a_captions_first_sentence():
 
 def test_figures_and_tables_are_embedded(tmp_path):
     plt.figure(figsize=(2, 1)).savefig(tmp_path / "figure1.png", dpi=100)
-    (tmp_path / "t.csv").write_text("a,b\n1,NA\n")
+    (tmp_path / "t.csv").write_text(",b\n1,NA\n,\n")
     names = [tmp_path / f"{name}.rst" for name in ("figure1", "t")]
     for path in names:
         path.write_text("What is *drawn* here.")
@@ -264,8 +280,9 @@ def test_figures_and_tables_are_embedded(tmp_path):
     assert figure.caption == "<p>What is <em>drawn</em> here.</p>\n"
     assert b64decode(figure.uri.removeprefix("data:image/webp;base64,"))[8:12] == b"WEBP"
     table = read_table(tmp_path / "t.csv", captions)
-    assert (table.header, table.rows) == (["a", "b"], [["1", "NA"]])
-    assert b64decode(table.uri.removeprefix("data:text/csv;base64,")) == b"a,b\n1,NA\n"
+    assert (table.header, table.numeric) == (["", "b"], [True, False])
+    assert table.rows == [["1", "NA"], ["–", "–"]]
+    assert b64decode(table.uri.removeprefix("data:text/csv;base64,")) == b",b\n1,NA\n,\n"
 
 
 def test_numbers_are_recognised_and_rounded():
@@ -273,8 +290,16 @@ def test_numbers_are_recognised_and_rounded():
     assert [number(value) for value in numbers] == ["0.00123", "−4.5", "12", "∞"]
     texts = ["24.0", "125000", "0.00123456", "", "0.9, 0.98"]
     assert [cell(text) for text in texts] == ["24", "125,000", "0.00123", "–", "0.9, 0.98"]
-    assert all(map(is_number, ["12", "−1.5", "1.92M", "2.5k", "93 %", "5e-4", "1,000"]))
-    assert not any(map(is_number, ["", "-", "0.9, 0.98", "x1", "en-de"]))
+    assert all(map(is_number, ["12", "−1.5", "1.92M", "2.5k", "93 %", "5e-4", "1,000", ""]))
+    assert not any(map(is_number, ["0.9, 0.98", "x1", "en-de"]))
+
+
+def test_the_papers_figures_come_first():
+    files = ("helping", None), ("figure2", None), ("figure1", "next_batch"), ("figure1", None)
+    figures = [Figure(name, estimator, "", "", "", 1, 1) for name, estimator in files]
+    groups = page_module._by_name(figures)
+    assert list(groups) == ["figure1", "figure2", "helping"]
+    assert [figure.estimator for figure in groups["figure1"]] == ["next_batch", None]
 
 
 def test_packing_is_repeatable():
@@ -307,10 +332,11 @@ def test_a_page_that_grows_too_large_has_fewer_points(arguments, monkeypatch):
 
 
 def test_a_run_that_went_wrong_is_named_up_front(arguments):
+    assert "Read with care" not in page(**arguments)
     manifest = json.loads(arguments["runs"][0].manifest.read_text())
     manifest["settings"]["total_updates"] = 1000
     arguments["runs"][0].manifest.write_text(json.dumps(manifest))
-    text = page(**arguments)
+    text = " ".join(page(**arguments).split())
     assert "something is wrong with 1 of the 2 runs" in text
     assert text.index("something is wrong") < text.index("ends after 400 of 1,000 updates")
 

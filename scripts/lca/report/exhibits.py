@@ -1,13 +1,13 @@
 """Figures and tables as parts of the page: files embedded, captions as HTML."""
 
 import base64
+import csv
 import io
 import re
 from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
 
-import pandas as pd
 from docutils.core import publish_parts
 from jinja2 import Environment, StrictUndefined
 from PIL import Image
@@ -30,12 +30,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class Table:
-    """A table as text, its header and rows; otherwise as `Figure`."""
+    """A table as text: the header, and whether a column is of numbers; otherwise as `Figure`."""
 
     name: str
     estimator: str | None
     caption: str
     header: list[str]
+    numeric: list[bool]
     rows: list[list[str]]
     uri: str
 
@@ -72,10 +73,12 @@ def read_figure(path: Path, captions: Captions) -> Figure:
 def read_table(path: Path, captions: Captions) -> Table:
     """Read a CSV file."""
     name, estimator = name_and_estimator(path)
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    uri = data_uri(Path(path).read_bytes(), "text/csv")
-    rows = frame.to_numpy().tolist()
-    return Table(name, estimator, captions.read(name, estimator), list(frame), rows, uri)
+    content = Path(path).read_bytes()
+    header, *rows = csv.reader(content.decode().splitlines())
+    numeric = [all(map(is_number, column)) for column in zip(*rows, strict=True)]
+    rows = [list(map(cell, row)) for row in rows]
+    caption = captions.read(name, estimator)
+    return Table(name, estimator, caption, header, numeric, rows, data_uri(content, "text/csv"))
 
 
 def name_and_estimator(path: Path) -> tuple[str, str | None]:
@@ -87,6 +90,25 @@ def name_and_estimator(path: Path) -> tuple[str, str | None]:
 def title(name: str) -> str:
     """Return the name of a figure or table for reading: "Figure 1" for figure1."""
     return re.sub(r"(?<=[a-z])(?=\d)", " ", name).replace("_", " ").capitalize()
+
+
+def is_number(text: str) -> bool:
+    """Return whether a cell holds a number, perhaps rounded or a share (5M, 12 %), or nothing."""
+    return re.fullmatch(r"[-−+]?\d[\d.,]*(e[-+]?\d+)? ?[kKM%]?|[-–]?", text) is not None
+
+
+def cell(text: str) -> str:
+    """Return a cell as one would print it: a dash for nothing, few digits."""
+    try:
+        value = float(text)
+    except ValueError:
+        return "–" if text in ("", "-") else text
+    return f"{value:,.0f}" if value.is_integer() else number(value)
+
+
+def number(value: float) -> str:
+    """Return a number for reading, with three digits."""
+    return f"{value:.3g}".replace("-", "−").replace("inf", "∞")
 
 
 def first_sentence(html: str) -> str:

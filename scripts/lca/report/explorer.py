@@ -1,7 +1,7 @@
 """The tables behind the page's explorer: an index, to become JSON, and a buffer with the curves.
 
 Layers are numbered through a model from 1, the encoder's before the decoder's, as in the paper's
-figures; 0 is outside the layers.
+figures. What is outside the layers has the number 0, or 0 and -1 if there are two stacks.
 """
 
 import math
@@ -71,7 +71,7 @@ class Explorer:
         for name, table in shortened.items():
             kept = table.drop(columns=list(FACETS)).assign(run=len(self._runs))
             self._tables[name].append(kept)
-        self._runs.append({"label": label, "main": main, "layers": _names(layers), **facets})
+        self._runs.append({"label": label, "main": main, "layers": _name_layers(layers), **facets})
 
     def index(self) -> dict:
         """Return all but the curves' numbers, ready for JSON."""
@@ -102,24 +102,29 @@ def component_label(component: str) -> str:
 
 
 def _number_layers(totals: pd.DataFrame) -> dict[tuple[str, int], int]:
-    """Return the number of every (stack, layer), the encoder's first."""
-    places = set(zip(totals["stack"], totals["layer"], strict=True))
-    inside = sorted(place for place in places if place[1] > 0)
-    inside.sort(key=lambda place: place[0] != "encoder")
-    return {place: number for number, place in enumerate(inside, 1)}
+    """Return the number of every (stack, layer)."""
+    places = sorted(set(zip(totals["stack"], totals["layer"], strict=True)))
+    places.sort(key=lambda place: place[0] != "encoder")
+    inside = [place for place in places if place[1] > 0]
+    outside = [place for place in places if place[1] == 0]
+    numbers = {place: number for number, place in enumerate(inside, 1)}
+    return numbers | {place: -number for number, place in enumerate(outside)}
 
 
-def _names(layers: dict[tuple[str, int], int]) -> list[str]:
+def _name_layers(layers: dict[tuple[str, int], int]) -> dict[int, str]:
     """Return the names of the numbered layers; their stack is named where there are two."""
-    stacks = {stack for stack, _ in layers}
-    return [f"{stack} {layer}" if len(stacks) > 1 else str(layer) for stack, layer in layers]
+    several = len({stack for stack, _ in layers}) > 1
+    names = {}
+    for (stack, layer), number in layers.items():
+        name = str(layer or "outside")
+        names[number] = f"{stack} {name}" if several else name
+    return names
 
 
 def _place(table: pd.DataFrame, layers: dict[tuple[str, int], int]) -> pd.DataFrame:
     """Return the table with the layers' numbers instead of stack and layer."""
     places = zip(table["stack"], table["layer"], strict=True)
-    numbers = [layers.get(place, 0) for place in places]
-    return table.drop(columns="stack").assign(layer=numbers)
+    return table.drop(columns="stack").assign(layer=[layers[place] for place in places])
 
 
 def _as_curves(probes: pd.DataFrame) -> pd.DataFrame:

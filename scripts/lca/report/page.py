@@ -3,7 +3,6 @@
 import base64
 import gzip
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +11,7 @@ import jinja2
 import pandas as pd
 from plotly.offline import get_plotlyjs
 
-from .exhibits import Figure, Table, title
+from .exhibits import Figure, Table, number, title
 from .explorer import Explorer, estimator_label
 from .runs import RunSummary, agreed, labels, own_facts, warnings
 from .verdicts import arrange, count, survivors
@@ -91,31 +90,11 @@ def packed(content: bytes) -> str:
     return base64.b64encode(gzip.compress(content, mtime=0)).decode()
 
 
-def number(value: float) -> str:
-    """Return a number for reading, with three digits."""
-    return f"{value:.3g}".replace("-", "−").replace("inf", "∞")
-
-
-def is_number(text: str) -> bool:
-    """Return whether a table's cell holds a number, perhaps rounded or a share (5M, 12 %)."""
-    return re.fullmatch(r"[-−+]?\d[\d.,]*(e[-+]?\d+)? ?[kKM%]?", text) is not None
-
-
-def cell(text: str) -> str:
-    """Return a table's cell as one would print it: a dash for nothing, few digits."""
-    try:
-        value = float(text)
-    except ValueError:
-        return text or "–"
-    return f"{value:,.0f}" if value.is_integer() else number(value)
-
-
 def _by_name(exhibits: Sequence[Figure | Table]) -> dict[str, list]:
-    """Return the exhibits by their names, under which there is one for each estimator."""
-    groups = {exhibit.name: [] for exhibit in exhibits}
-    for exhibit in exhibits:
-        groups[exhibit.name].append(exhibit)
-    return groups
+    """Return the exhibits of each name, one for each estimator; the paper's numbered ones first."""
+    names = sorted({exhibit.name for exhibit in exhibits})
+    names.sort(key=lambda name: not name[-1].isdigit())
+    return {name: [exhibit for exhibit in exhibits if exhibit.name == name] for name in names}
 
 
 def _summaries(runs: Sequence[RunFiles]) -> list[RunSummary]:
@@ -139,8 +118,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"estimator": estimator_label, "digits": number, "cell": cell}
-    environment.tests["numeric"] = is_number
+    environment.filters |= {"estimator": estimator_label, "digits": number}
     functions = (count, survivors, agreed, own_facts, title)
     environment.globals |= {function.__name__: function for function in functions}
     environment.globals["gradients"] = GRADIENTS

@@ -10,7 +10,7 @@ function draw(element, panel, data, { scale, logarithmic, extremes, alone }) {
   const layout = {
     font: FONT,
     height: alone ? 380 : 250,
-    margin: { l: 58, r: 8, t: 6, b: 40 },
+    margin: { l: 74, r: 8, t: 6, b: 40 },
     hovermode: "closest",
     dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom", // a finger scrolls the page
     showlegend: false,
@@ -26,7 +26,7 @@ function draw(element, panel, data, { scale, logarithmic, extremes, alone }) {
   if (panel.kind === "lines" && logarithmic) Object.assign(layout.xaxis, LOGARITHMIC);
   if (panel.kind === "bars") Object.assign(layout.xaxis, { type: "category", showgrid: false });
   if (panel.kind === "cells") {
-    Object.assign(layout.yaxis, { type: "category", automargin: true }); // for the stacks' names
+    Object.assign(layout.yaxis, { type: "category", automargin: true, autorange: "reversed" });
     Object.assign(layout.xaxis, { dtick: 1 });
   } else if (scale) {
     layout.yaxis.range = scale;

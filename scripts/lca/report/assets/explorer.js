@@ -1,5 +1,5 @@
-// The explorer's controls. The form is the state: it is read whenever it changes, and written to the
-// page's address, so that a view can be shared.
+// The explorer's controls. The form is the state: it is read whenever it changes, and written to
+// the page's address, so that a view can be shared.
 
 const MOST_PANELS = 36;
 const MOST_ROWS = 300; // of the table in the page; the downloaded one has all
@@ -62,11 +62,13 @@ function addControls(data) {
 
 /** Return an option for each number of a layer, with its names in the runs. */
 function layerOptions(runs) {
-  const most = Math.max(...runs.map((run) => run.layers.length));
-  return Array.from({ length: most }, (_, at) => {
-    const names = new Set(runs.map((run) => run.layers[at]).filter(Boolean));
-    return [at + 1, [...names].join(", ")];
-  });
+  const names = new Map();
+  for (const { layers } of runs) {
+    for (const [number, name] of Object.entries(layers)) {
+      names.set(Number(number), (names.get(Number(number)) ?? new Set()).add(name));
+    }
+  }
+  return [...names].sort(([a], [b]) => a - b).map(([number, set]) => [number, [...set].join(", ")]);
 }
 
 /** Add check boxes to a fieldset, and buttons that check groups of them. */
@@ -120,10 +122,14 @@ function choose(select, value) {
 /** Set the controls as the address says; return whether it says anything. */
 function restore() {
   const said = new URLSearchParams(location.hash.slice(1));
-  if (!(said.get("view") in VIEWS)) return false;
-  for (const name of ["view", "run", "component"]) check(name, said.getAll(name));
+  if (!Object.hasOwn(VIEWS, said.get("view"))) return false;
+  for (const name of ["view", "run", "component"]) {
+    if (said.has(name)) check(name, said.getAll(name));
+  }
   adapt();
-  for (const name of ["estimator", "statistic", "layer", "head"]) choose(controls[name], said.get(name));
+  for (const name of ["estimator", "statistic", "layer", "head"]) {
+    choose(controls[name], said.get(name));
+  }
   controls.smoothing.value = said.get("smoothing") ?? 0;
   for (const name of ["together", "equal", "extremes", "logarithmic"]) {
     controls[name].checked = said.has(name);
@@ -146,7 +152,7 @@ function adapt() {
 /** Return the state of the controls, as views.js wants it. */
 function read(data) {
   const values = new FormData(form);
-  const number = (text) => (/^\d+$/.test(text) ? Number(text) : text);
+  const number = (text) => (/^-?\d+$/.test(text) ? Number(text) : text);
   return {
     view: values.get("view"),
     estimator: values.get("estimator"),

@@ -1,12 +1,13 @@
 // What each view shows: panels of series, whatever they are drawn with.
 //
-// A panel is { group, title, kind, xTitle, yTitle, series } of the kind "lines", "bars" or "cells" (a
-// heatmap, whose series are its rows); its note stands where there is nothing to draw. A series is
-// { name, colour, dash, x, y, low, high, names, window, rows }: rows() returns it as a tidy table, and
-// optional are low and high, the names of the points, and the updates that a point is the mean of.
+// A panel is { group, title, kind, xTitle, yTitle, series } of the kind "lines", "bars" or "cells"
+// (a heatmap, whose series are its rows); its note stands where there is nothing to draw. A series
+// is { name, colour, dash, x, y, low, high, names, window, rows }: rows() returns it as a tidy
+// table; optional are low and high, the names of the points, and how many updates a point is of.
 // LCA is shown as contribution, -LCA: up lowers the loss.
 
 const NATS = "nats per predicted token";
+const OUTSIDE = ["#6e7781", "#afb8c1"]; // colours of what is outside the layers, in each stack
 const NOTHING = "Nothing is recorded for this choice.";
 
 const VIEWS = {
@@ -67,8 +68,8 @@ const VIEWS = {
 
 /**
  * Return the panels that a state of the controls asks for: { view, estimator, statistic, runs,
- * components, together, layer ("each", "all" or a number), head ("each" or a number, 0 for the whole
- * block), smoothing }.
+ * components, together, layer ("each", "all" or a number), head ("each" or a number, 0 for the
+ * whole block), smoothing }.
  */
 function panels(data, state) {
   const view = VIEWS[state.view];
@@ -90,31 +91,30 @@ function noted(note) {
 
 /** Bars over layers or heads: a panel for each component, a colour for each run. */
 function barPanels(data, state) {
-  const overHeads = state.head === "each";
-  const numbered = new Set(state.runs.map((run) => run.layers.join())).size > 1;
-  const place = (run, { layer, head }) => {
-    if (overHeads) return String(head);
-    return numbered && layer > 0 ? String(layer) : layerName(run, layer);
-  };
+  const stacks = state.runs.some((run) => run.layers[1]?.startsWith("encoder"));
+  const layers = stacks ? "layer (the encoder’s before the decoder’s)" : "layer";
   return componentSets(data, state).map(({ components, title }) => ({
     group: "",
     title,
     kind: "bars",
-    xTitle: overHeads ? "head" : "layer",
+    xTitle: state.head === "each" ? "head" : layers,
     yTitle: axisTitle(state),
     series: state.runs
-      .map((run) => barSeries(data, state, run, components, place))
+      .map((run) => barSeries(data, state, run, components))
       .filter((series) => series.y.length),
   }));
 }
 
-function barSeries(data, state, run, components, place) {
+function barSeries(data, state, run, components) {
   const bars = selections(data, state, run, components)
     .map((selection) => ({ selection, value: total(data, state, run, selection) }))
     .filter(({ value }) => value !== null);
   return {
     ...styleOf(run),
-    x: bars.map(({ selection }) => place(run, selection)),
+    x: bars.map(({ selection: { layer, head } }) => {
+      if (state.head === "each") return String(head);
+      return layer > 0 ? String(layer) : layerName(run, layer);
+    }),
     y: bars.map(({ value }) => value),
     names: bars.map(({ selection }) => selectionName(run, selection)),
     rows: () =>
@@ -136,8 +136,8 @@ function total(data, state, run, selection) {
 }
 
 /**
- * Curves: a panel for each run and component, in which layers or heads are compared; where one layer
- * and head are chosen, a panel for each component, in which runs are.
+ * Curves: a panel for each run and component, in which layers or heads are compared; where one
+ * layer and head are chosen, a panel for each component, in which runs are.
  */
 function curvePanels(data, state) {
   const within = state.layer === "each" || state.head === "each";
@@ -334,8 +334,7 @@ function axisTitle(state) {
 }
 
 function layerName(run, layer) {
-  if (layer === "all") return "all layers";
-  return layer === 0 ? "outside" : run.layers[layer - 1];
+  return layer === "all" ? "all layers" : (run.layers[layer] ?? "none");
 }
 
 function selectionName(run, { layer, head }) {
@@ -360,11 +359,17 @@ function styleOf(run) {
 
 /** Return the style of a layer or head among those of its run: the later, the lighter. */
 function styleWithin(data, state, run, selection) {
-  const [number, count] =
-    state.layer === "each"
-      ? [selection.layer - 1, run.layers.length]
-      : [selection.head - 1, run.heads];
-  const lightest = 0.93 * (data.palette.length - 1); // beyond, it is hard to see on white
-  const shade = Math.round((lightest * Math.max(number, 0)) / Math.max(count - 1, 1));
-  return { name: selectionName(run, selection), colour: data.palette[shade] };
+  const { layer, head } = selection;
+  if (state.head === "each") {
+    return { name: `head ${head}`, colour: shade(data, (head - 1) / (run.heads - 1)) };
+  }
+  const name = selectionName(run, selection);
+  if (layer <= 0) return { name, colour: OUTSIDE[-layer] };
+  const last = Math.max(...Object.keys(run.layers).map(Number));
+  return { name, colour: shade(data, (layer - 1) / (last - 1)) };
+}
+
+/** Return the colour at a share of the palette; its end would be hard to see on white. */
+function shade(data, share) {
+  return data.palette[Math.round(0.93 * (data.palette.length - 1) * (share || 0))];
 }
