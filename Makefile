@@ -68,8 +68,8 @@ plan: install ## what the paper's whole reproduction would still run, without ru
 test: .venv/.installed-dev ## run the tests (only the fast ones: .venv/bin/pytest -m "not slow")
 	@$(bin)/pytest
 
-bench: install ## what LCA costs an optimizer step, measured side by side
-	@$(bin)/python -W ignore bench/optimizer.py
+bench: install ## what LCA costs, measured side by side; the tables go into the README
+	@$(bin)/python -W ignore bench
 
 lint: .venv/.installed-dev ## check style, formatting and the workflow's own rules
 	@$(bin)/ruff check $(python_dirs)

@@ -40,19 +40,30 @@ def plain(model: nn.Module):
     return Adam(model.parameters(), **SETTINGS).step
 
 
-def lca(model: nn.Module, second_batch: bool = False):
-    """Return the step of our Adam: own and next batch, every block, head and statistic."""
+def attached(model: nn.Module):
+    """Return our Adam, allocating to every block, head and statistic."""
     from lca.blocks import partition
     from lca.optimizer import Adam
 
-    optimizer = Adam(model.parameters(), second_batch=second_batch, **SETTINGS)
+    optimizer = Adam(model.parameters(), **SETTINGS)
     optimizer.attach(partition(model))
-    return optimizer.step
+    return optimizer
 
 
-def lca_with_midpoint(model: nn.Module):
-    """Return the same with what the midpoint estimator needs."""
-    return lca(model, second_batch=True)
+def lca(model: nn.Module):
+    """Return the step of our Adam: own and next batch."""
+    return attached(model).step
+
+
+def lca_with_trapezoid(model: nn.Module):
+    """Return the same with what the trapezoid needs, the copy of the gradient included."""
+    optimizer = attached(model)
+
+    def with_part():
+        optimizer.keep_part([parameter.grad for parameter in model.parameters()])
+        optimizer.step()
+
+    return with_part
 
 
 def naive(model: nn.Module):
@@ -71,7 +82,7 @@ def naive(model: nn.Module):
 VARIANTS = {
     "fairseq's Adam": plain,
     "LCA": lca,
-    "LCA, midpoint too": lca_with_midpoint,
+    "LCA, trapezoid too": lca_with_trapezoid,
     "fairseq's Adam, clone and dot": naive,
 }
 

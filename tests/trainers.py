@@ -21,15 +21,16 @@ PRECISIONS = {"bf16": ["bf16"], "fp16": ["fp16", "fp16_no_flatten_grads"]}
 SIZES = dict(layers=2, embed_dim=16, ffn_embed_dim=32, attention_heads=2)
 
 
-def write_data(folder: Path) -> Path:
-    """Write 60 random sentences of a 20-word language, and as many of another; 10 held out."""
+def write_data(folder: Path, number: int = 60, length: int = 8, vocabulary: int = 20) -> Path:
+    """Write `number` random sentences of a language, and as many of another; 10 held out."""
     dictionary = Dictionary()
-    for number in range(20):
-        dictionary.add_symbol(f"w{number}")
+    for word in range(vocabulary):
+        dictionary.add_symbol(f"w{word}")
     generator = torch.Generator().manual_seed(3)
-    sentences = [torch.randint(4, 24, (8,), generator=generator) for _ in range(60)]
+    sentences = torch.randint(4, 4 + vocabulary, (number, length), generator=generator)
+    size = len(dictionary)
     for name in ("train", "train.en-de.en", "train.en-de.de", *VALID):
-        builder = indexed_dataset.make_builder(str(folder / f"{name}.bin"), "mmap", vocab_size=24)
+        builder = indexed_dataset.make_builder(str(folder / f"{name}.bin"), "mmap", vocab_size=size)
         for sentence in sentences[:10] if name in VALID else sentences:
             builder.add_item(torch.cat([sentence, torch.tensor([dictionary.eos()])]))
         builder.finalize(str(folder / f"{name}.idx"))

@@ -1,0 +1,50 @@
+"""Run the benches and put their tables into the README: `python bench`, or `make bench`.
+
+Each bench can be run alone, with options of its own (`python bench/optimizer.py --help`).
+"""
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+HERE = Path(__file__).parent
+README = HERE.parent / "README.md"
+BENCHES = ("optimizer", "training", "log", "figures")
+BEGIN, END = "<!-- written by `make bench` -->\n", "<!-- end -->\n"
+
+
+def main() -> None:
+    """Run the benches one after the other, and show what they print."""
+    parser = argparse.ArgumentParser(prog="python bench", description=__doc__)
+    parser.add_argument("--no-readme", action="store_true", help="leave the README as it is")
+    arguments = parser.parse_args()
+    tables = [_machine()]
+    print(tables[0], flush=True)
+    for name in BENCHES:
+        command = [sys.executable, "-W", "ignore", HERE / f"{name}.py"]
+        table = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+        print(f"\n{table}", flush=True)
+        tables.append(table)
+    if not arguments.no_readme:
+        before, _, rest = README.read_text().partition(BEGIN)
+        _, _, after = rest.partition(END)
+        README.write_text(before + BEGIN + "\n" + "\n".join(tables) + "\n" + END + after)
+
+
+def _machine() -> str:
+    """Return a line on what the numbers are of."""
+    cpu = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            cpu = line.partition(":")[2].strip()
+            break
+    cores = len(os.sched_getaffinity(0))
+    return f"{cpu}, {cores} cores, PyTorch {version('torch')}:\n"
+
+
+if __name__ == "__main__":
+    main()
