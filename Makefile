@@ -5,6 +5,7 @@
 #:         empty = the package index's own (on PyPI: CUDA 13); cpu = no CUDA, far smaller;
 #:         cu126 = the last CUDA that runs on a V100; cu130
 #: CORES   cores for the demo (default: all)
+#: CONFIG  for plan and status: a file of differences from config/config.yaml, as config/demo.yaml
 
 CORES ?= all
 
@@ -12,7 +13,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help install demo plan test bench lint format profiles lock clean
+.PHONY: help install demo plan status test bench lint format profiles lock clean
 
 bin := .venv/bin
 python_dirs := scripts tests resources bench
@@ -62,8 +63,12 @@ demo: install ## the whole pipeline on the bundled corpus: small models, on a la
 	@$(snakemake) --configfile config/demo.yaml --cores $(CORES)
 	echo "Figure 1: results/figures/figure1.png and results/figures/figure1.pdf"
 
-plan: install ## what the paper's whole reproduction would still run, without running it
-	@$(snakemake) --dry-run --quiet rules
+plan: install ## what would still run, without running it: jobs, GPU hours, disk
+	@$(snakemake) $(if $(CONFIG),--configfile $(CONFIG)) --dry-run --quiet rules
+	$(bin)/python scripts/plan.py $(CONFIG)
+
+status: install ## how far each training is
+	@$(bin)/python scripts/status.py $(CONFIG)
 
 test: .venv/.installed-dev ## run the tests (only the fast ones: .venv/bin/pytest -m "not slow")
 	@$(bin)/pytest

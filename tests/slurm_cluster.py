@@ -13,7 +13,10 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 CPUS, MEMORY, CARDS = 64, 64_000, 16  # pretended
 ETC = Path("/etc/slurm")
@@ -41,6 +44,7 @@ SchedulerParameters=sched_interval=1,bf_interval=1
 DefMemPerCPU=200
 KillWait=2
 MinJobAge=300
+JobRequeue=0
 SlurmdParameters=config_overrides
 GresTypes=gpu
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={megabytes} Gres=gpu:v100:{cards}
@@ -70,10 +74,12 @@ class Cluster:
 
     def __exit__(self, *exception) -> None:
         """Cancel all jobs, end the daemons, remove every file and control group."""
-        if len(self.daemons) == 3:
-            run("scancel", "--user=root", "--signal=KILL")
-            run("scancel", "--user=root")
-            _wait(30, "the last jobs", lambda: not run("squeue", "--noheader"))
+        up = len(self.daemons) == 3
+        if up:
+            with suppress(TimeoutError, subprocess.TimeoutExpired):
+                run("scancel", "--user=root", "--signal=KILL")
+                run("scancel", "--user=root")
+                _wait(20, "the last jobs", lambda: not _steps())
         for daemon in reversed(self.daemons):
             daemon.terminate()
             try:
@@ -81,13 +87,17 @@ class Cluster:
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
+        for step in _steps() if up else []:  # what no daemon could end
+            for process in (*step.children(recursive=True), step):
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
         for name in ("slurm", "gres", "cgroup"):
             if _is_ours(ETC / f"{name}.conf", self.root):
                 (ETC / f"{name}.conf").unlink()
         for group in Path("/sys/fs/cgroup").glob(f"*/slurm_{_host()}"):
-            for folder in sorted(group.rglob("*/"), reverse=True):
-                folder.rmdir()
-            group.rmdir()
+            for folder in (*sorted(group.rglob("*/"), reverse=True), group):
+                with suppress(OSError):  # a killed process may be in it for a moment longer
+                    folder.rmdir()
         shutil.rmtree(self.root)
 
     def _configure(self) -> None:
@@ -158,17 +168,10 @@ class Cluster:
         return run("sinfo", "--noheader", "--format=%t").rstrip("*")
 
     def fail_node(self) -> None:
-        """Have the node fail, with all that runs on it, and come back.
-
-        Slurm queues its jobs again.
-        """
-        jobs = run("squeue", "--noheader", "--states=R", "--format=%i").split()
+        """Have the node fail, with all that runs on it, and come back."""
         run("scontrol", "update", f"NodeName={_host()}", "State=DOWN", "Reason=test")
-        left = ["pgrep", "--full", r"^slurmstepd: \["]
-        _wait(30, "the end of what ran", lambda: not run(*left))
+        _wait(30, "the end of what ran", lambda: not _steps())
         run("scontrol", "update", f"NodeName={_host()}", "State=RESUME")
-        for job in jobs:  # otherwise in two minutes
-            run("scontrol", "update", f"JobId={job}", "StartTime=now")
 
 
 def run(*command: str) -> str:
@@ -185,13 +188,20 @@ def run(*command: str) -> str:
     return process.stdout.strip()
 
 
+def _steps() -> list[psutil.Process]:
+    """Return the processes that each look after a step of a job."""
+    found = psutil.process_iter(["name", "status"])
+    living = (process for process in found if process.info["status"] != psutil.STATUS_ZOMBIE)
+    return [process for process in living if process.info["name"] == "slurmstepd"]
+
+
 def _refuse_unsuitable() -> None:
     """Install what is missing. Raises `Unavailable` if no cluster can, or may, be started here."""
     if os.getuid() != 0:
         raise Unavailable("a Slurm for tests needs root")
     if "SLURM_CONF" in os.environ or "SLURM_JOB_ID" in os.environ:
         raise Unavailable("a Slurm is already there: SLURM_CONF or SLURM_JOB_ID is set")
-    for name in ("slurmctld", "slurmd"):
+    for name in ("slurmctld", "slurmd", "slurmstepd"):
         if subprocess.run(["pgrep", "-x", name], stdout=subprocess.DEVNULL).returncode == 0:
             raise Unavailable(f"a Slurm is already there: {name} is running")
     if not _host() or not _resolves(_host()):

@@ -231,7 +231,7 @@ def wait(seconds, what, ready):
     return result
 
 
-def end(process, seconds=150):
+def end(process, seconds=200):
     """Wait for a Snakemake; return all that it printed."""
     try:
         return process.communicate(timeout=seconds)[0]
@@ -308,7 +308,7 @@ def killed(site):
     process = site.start(*KILLS)
     alive = dict(KILLS)
     while alive:
-        way = wait(60, "a checkpoint", lambda: next(filter(site.has_checkpoint, alive), None))
+        way = wait(120, "a checkpoint", lambda: next(filter(site.has_checkpoint, alive), None))
         if way == "scancel":
             words = slurm_cluster.run("scontrol", "show", "job", site.job(way)).split()
             site.asked = dict(word.split("=", 1) for word in words if "=" in word)
@@ -364,9 +364,9 @@ def test_slurm_is_asked_for_what_the_profile_says(site, killed):
 def test_a_node_fails_and_then_the_user_interrupts(site):
     way = "node failure and Ctrl-C"
     process = site.start(way)
-    wait(60, "a checkpoint", lambda: site.has_checkpoint(way))
+    wait(120, "a checkpoint", lambda: site.has_checkpoint(way))
     site.cluster.fail_node()
-    wait(60, "the second attempt", lambda: len(site.attempts(way)) == 2)
+    wait(120, "the second attempt", lambda: len(site.attempts(way)) == 2)
     second = end(site.start(way))
     assert "Directory cannot be locked" in second
     os.killpg(process.pid, signal.SIGINT)
@@ -383,7 +383,7 @@ def test_a_node_fails_and_then_the_user_interrupts(site):
 def test_an_orphaned_job_and_its_rerun_do_not_both_write(site):
     way = "kill -9 of Snakemake"
     process = site.start(way)
-    wait(60, "a checkpoint", lambda: site.has_checkpoint(way))
+    wait(120, "a checkpoint", lambda: site.has_checkpoint(way))
     job = site.job(way)
     process.kill()
     process.wait()
@@ -391,7 +391,7 @@ def test_an_orphaned_job_and_its_rerun_do_not_both_write(site):
     process = site.start(way)
     words = site.folder / f"results/logs/train/{label(way)}.log"
     message = f"another process is training this model ({platform.node()}, Slurm job {job})"
-    wait(60, "the rerun", lambda: words.exists() and message in words.read_text())
+    wait(120, "the rerun", lambda: words.exists() and message in words.read_text())
     site.release(way)
     output = end(process)
     assert process.returncode == 0, output
@@ -439,7 +439,7 @@ def test_fairseq_itself_is_killed_and_goes_on_bit_for_bit(cluster, tmp_path):
 
     process = site.start(way)
     try:
-        wait(90, "a checkpoint", lambda: site.has_checkpoint(way))
+        wait(120, "a checkpoint", lambda: site.has_checkpoint(way))
         kill_trainer(site, way)
         output = end(process)
     finally:
