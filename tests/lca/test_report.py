@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.colors import to_hex
 
 import report_tables
+from lca.plotting.style import COLOURS, shades
 from lca.report import page as page_module
 from lca.report.curves import Buffer, add_curves, regroup
 from lca.report.exhibits import (
@@ -146,9 +148,9 @@ def test_the_papers_components_come_first():
 
 
 def test_runs_of_an_objective_have_shades_of_its_colour():
-    runs = explored().index()["runs"]
-    assert len({run["colour"] for run in runs}) == 4
-    assert runs[0]["colour"] == "#0072b2"
+    masked, estonian, causal, _ = explored().index()["runs"]
+    assert causal["colour"] == COLOURS["clm"]
+    assert [masked["colour"], estonian["colour"]] == [*map(to_hex, shades(COLOURS["mlm"], 2))]
 
 
 def test_verdicts_are_counted_by_estimator():
@@ -229,7 +231,7 @@ def test_what_is_wrong_with_a_run_is_said(bad, message):
 def test_labels_say_what_tells_runs_apart():
     assert labels([MLM.name, MT.name]) == ["Masked LM · en", "Translation · en→de"]
     others = [MLM.name, MLM._replace(corpus="other", seed=2).name]
-    assert labels(others) == ["Masked LM · en · toy · 1", "Masked LM · en · other · 2"]
+    assert labels(others) == ["Masked LM · en, toy, 1", "Masked LM · en, other, 2"]
 
 
 def test_facts_are_those_of_all_runs_or_of_one():

@@ -23,6 +23,6 @@ rule report:
         "../../envs/figures.yaml"
     params:
         main_runs=[run.name for run in experiment.main_runs(config)],
-        figures=config.get("figures", {}),
+        figures=config["figures"],
     script:
         "../../scripts/report.py"

@@ -17,11 +17,10 @@ from .style import (
     OBJECTIVES,
     RUN,
     UNIT,
-    darker,
-    lighter,
     names,
     objectives,
     say_empty,
+    shades,
 )
 
 GRID = [["key", "value", "w1"], ["query", "out", "w2"]]
@@ -45,9 +44,9 @@ def draw(
     for objective in objectives(blocks):
         of_objective = blocks[blocks["objective"] == objective]
         runs = of_objective[RUN].drop_duplicates()
-        shades = _shades(COLOURS[objective], len(runs))
+        tints = shades(COLOURS[objective], len(runs))
         handles.append(Line2D([], [], linestyle="none", label=OBJECTIVES[objective]))
-        for name, shade, run in zip(names(runs), shades, runs.itertuples(index=False), strict=True):
+        for name, shade, run in zip(names(runs), tints, runs.itertuples(index=False), strict=True):
             of_run = of_objective[(of_objective[RUN] == list(run)).all(axis=1)]
             dashes = (0, (3, 1.5)) if "/".join(run[:3]) in dashed else "solid"
             style = dict(color=shade, linestyle=dashes, marker="o", markersize=2)
@@ -73,14 +72,6 @@ def _draw_line(panel: Axes, totals: pd.DataFrame, style: dict) -> None:
     positions = pd.Series(range(1, len(places) + 1), places)
     for stack in places.get_level_values("stack").unique():
         panel.plot(positions[stack], means[stack], **style)
-
-
-def _shades(colour: str, number: int) -> list:
-    """Return shades of a colour, from dark to light."""
-    if number == 1:
-        return [colour]
-    shares = np.linspace(-0.5, 0.6, number)
-    return [lighter(colour, share) if share > 0 else darker(colour, -share) for share in shares]
 
 
 def _label_axes(axes: np.ndarray) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
@@ -58,6 +59,14 @@ def lighter(colour: str, share: float = 0.5) -> tuple[float, float, float]:
 def darker(colour: str, share: float = 0.5) -> tuple[float, float, float]:
     """Return the colour mixed with `share` of black."""
     return tuple(part * (1 - share) for part in to_rgb(colour))
+
+
+def shades(colour: str, number: int) -> list[tuple[float, float, float]]:
+    """Return shades of a colour, from dark to light."""
+    if number == 1:
+        return [to_rgb(colour)]
+    shares = np.linspace(-0.5, 0.6, number)
+    return [lighter(colour, share) if share > 0 else darker(colour, -share) for share in shares]
 
 
 def objectives(frame: pd.DataFrame) -> list[str]:

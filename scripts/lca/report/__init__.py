@@ -3,6 +3,3 @@
 `page` puts it together, from the templates in assets/. `runs` finds what is wrong with a run,
 `verdicts` arranges the claims, `explorer` and `curves` make the explorer's data small.
 """
-
-FACETS = ("corpus", "objective", "languages", "variant", "seed")
-"""The columns that say which run a row of a table is of."""

@@ -5,14 +5,23 @@ figures. What is outside the layers has the number 0, or 0 and -1 if there are t
 """
 
 import math
+from collections import Counter
 
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
-from ..plotting.style import COLOURS, COMPONENTS, ESTIMATORS, OBJECTIVES, lighter
-from . import FACETS
+from ..analysis.quantities import FACETS
+from ..plotting import layers
+from ..plotting.style import (
+    COLOURS,
+    COMPONENTS,
+    ESTIMATOR_COLOURS,
+    ESTIMATORS,
+    OBJECTIVES,
+    shades,
+)
 from .curves import Buffer, add_curves, regroup
 
 STATISTICS = ("sum", "low", "high", "positive", "helping", "hurting")
@@ -23,16 +32,6 @@ BLOCK = ["stack", "layer", "component", "head"]
 
 PROBES = {"train": "probe, training text", "held_out": "probe, held-out text"}
 """Estimators by the set that the probe measured."""
-
-SHADES = 5
-"""Runs of an objective that have colours of their own; the next ones are dashed."""
-
-ESTIMATOR_COLOURS = {
-    "own_batch": "#cc79a7",
-    "next_batch": "#56b4e9",
-    "trapezoid": "#e69f00",
-    "probe": "#8c8c8c",
-}
 
 
 class Explorer:
@@ -50,7 +49,7 @@ class Explorer:
 
         `main` runs are those shown at first. Heads' curves get half as many points.
         """
-        layers = _number_layers(tables["totals"])
+        numbers = _number_layers(tables["totals"])
         elements = tables["totals"].drop_duplicates(BLOCK)[[*BLOCK, "elements"]]
         facets = {facet: str(tables["totals"][facet].iloc[0]) for facet in FACETS}
         for frame, statistics, windows in (
@@ -60,18 +59,18 @@ class Explorer:
         ):
             for entry in add_curves(frame, statistics, windows, self.buffer):
                 blocks = entry["blocks"].merge(elements, how="left")
-                entry["blocks"] = _place(blocks, layers).to_numpy().tolist()
+                entry["blocks"] = _place(blocks, numbers).to_numpy().tolist()
                 self._curves.append({"run": len(self._runs), **entry})
         shortened = {
-            "totals": _place(tables["totals"], layers),
-            "milestones": _place(tables["milestones"], layers),
+            "totals": _place(tables["totals"], numbers),
+            "milestones": _place(tables["milestones"], numbers),
             "losses": _shorten_losses(tables["losses"], self.windows),
             "completeness": _thin(tables["completeness"], self.windows),
         }
         for name, table in shortened.items():
-            kept = table.drop(columns=list(FACETS)).assign(run=len(self._runs))
+            kept = table.drop(columns=FACETS).assign(run=len(self._runs))
             self._tables[name].append(kept)
-        self._runs.append({"label": label, "main": main, "layers": _name_layers(layers), **facets})
+        self._runs.append({"label": label, "main": main, "layers": _name_layers(numbers), **facets})
 
     def index(self) -> dict:
         """Return all but the curves' numbers, ready for JSON."""
@@ -85,7 +84,7 @@ class Explorer:
             "paperComponents": list(COMPONENTS),
             "objectives": OBJECTIVES,
             "palette": [to_hex(colour) for colour in colormaps["viridis"].resampled(32).colors],
-            "runs": _styled(self._runs),
+            "runs": _coloured(self._runs),
             "curves": self._curves,
             **{name: _columns(table) for name, table in tables.items()},
         }
@@ -103,28 +102,27 @@ def component_label(component: str) -> str:
 
 def _number_layers(totals: pd.DataFrame) -> dict[tuple[str, int], int]:
     """Return the number of every (stack, layer)."""
-    places = sorted(set(zip(totals["stack"], totals["layer"], strict=True)))
-    places.sort(key=lambda place: place[0] != "encoder")
+    places = layers.places(totals).to_list()
     inside = [place for place in places if place[1] > 0]
     outside = [place for place in places if place[1] == 0]
     numbers = {place: number for number, place in enumerate(inside, 1)}
     return numbers | {place: -number for number, place in enumerate(outside)}
 
 
-def _name_layers(layers: dict[tuple[str, int], int]) -> dict[int, str]:
+def _name_layers(numbers: dict[tuple[str, int], int]) -> dict[int, str]:
     """Return the names of the numbered layers; their stack is named where there are two."""
-    several = len({stack for stack, _ in layers}) > 1
+    several = len({stack for stack, _ in numbers}) > 1
     names = {}
-    for (stack, layer), number in layers.items():
+    for (stack, layer), number in numbers.items():
         name = str(layer or "outside")
         names[number] = f"{stack} {name}" if several else name
     return names
 
 
-def _place(table: pd.DataFrame, layers: dict[tuple[str, int], int]) -> pd.DataFrame:
+def _place(table: pd.DataFrame, numbers: dict[tuple[str, int], int]) -> pd.DataFrame:
     """Return the table with the layers' numbers instead of stack and layer."""
     places = zip(table["stack"], table["layer"], strict=True)
-    return table.drop(columns="stack").assign(layer=[layers[place] for place in places])
+    return table.drop(columns="stack").assign(layer=[numbers[place] for place in places])
 
 
 def _as_curves(probes: pd.DataFrame) -> pd.DataFrame:
@@ -141,7 +139,7 @@ def _shorten_losses(losses: pd.DataFrame, windows: int) -> pd.DataFrame:
     }
     _, ends = reduced["loss"]
     shortened = {column: values[0] for column, (values, _) in reduced.items()}
-    facets = losses[list(FACETS)].head(len(ends))
+    facets = losses[FACETS].head(len(ends))
     return facets.assign(update=ends, **shortened)
 
 
@@ -160,17 +158,11 @@ def _component_order(component: str) -> tuple:
     return not known, name != component, order.index(name) if known else 0, component
 
 
-def _styled(runs: list[dict]) -> list[dict]:
-    """Return the runs with colours: the objective's, lighter from run to run."""
-    seen = dict.fromkeys(OBJECTIVES, 0)
-    styled = []
-    for run in runs:
-        objective = run["objective"]
-        cycle, shade = divmod(seen[objective], SHADES)
-        seen[objective] += 1
-        colour = to_hex(lighter(COLOURS[objective], 0.15 * shade))
-        styled.append(run | {"colour": colour, "dash": ("solid", "dash", "dot")[cycle % 3]})
-    return styled
+def _coloured(runs: list[dict]) -> list[dict]:
+    """Return the runs with colours: shades of the objective's, as in Figure 5."""
+    count = Counter(run["objective"] for run in runs)
+    left = {name: iter(shades(COLOURS[name], number)) for name, number in count.items()}
+    return [run | {"colour": to_hex(next(left[run["objective"]]))} for run in runs]
 
 
 def _columns(table: pd.DataFrame) -> dict[str, list]:

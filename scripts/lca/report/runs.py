@@ -9,11 +9,9 @@ from datetime import datetime, timedelta
 import numpy as np
 import pandas as pd
 
-from ..plotting.style import OBJECTIVES
-from . import FACETS
-
-REFERENCES = ("dropout", "train", "held_out")
-"""What the true loss may have been measured on, the best first: with dropout, as in training."""
+from ..analysis.completeness import REFERENCES
+from ..analysis.quantities import FACETS
+from ..plotting.style import OBJECTIVES, names
 
 LITTLE = 0.1
 """A loss that fell by a smaller share of itself: the model has hardly learned."""
@@ -81,20 +79,16 @@ class RunSummary:
         return dict(zip(last["estimator"], last["lca"] / last["change"], strict=True))
 
 
-def labels(names: list[str]) -> list[str]:
-    """Return short labels of runs: objective, languages, and what else tells them apart."""
-    runs = [dict(zip(FACETS, name.split("/"), strict=True)) for name in names]
-    telling = [f for f in ("corpus", "variant", "seed") if len({run[f] for run in runs}) > 1]
-    return [
-        " · ".join(
-            [
-                OBJECTIVES[run["objective"]],
-                run["languages"].replace("-", "→"),
-                *(run[facet] for facet in telling),
-            ]
-        )
-        for run in runs
-    ]
+def labels(runs: list[str]) -> list[str]:
+    """Return short labels of runs (europarl/mt/de-en/base/1): objective, and what tells them apart.
+
+    That are the languages and, where there are several, the corpus, the variant and the seed.
+    """
+    facets = pd.DataFrame([run.split("/") for run in runs], columns=FACETS)
+    found = facets["objective"].map(OBJECTIVES) + " · " + names(facets)
+    if facets["seed"].nunique() > 1:
+        found += ", " + facets["seed"]
+    return found.to_list()
 
 
 def warnings(run: RunSummary, runs: list[RunSummary]) -> Iterator[str]:

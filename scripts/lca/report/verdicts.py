@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-VERDICTS = ("holds", "fails", "not applicable")
+from ..analysis.claims.verdicts import FAILS, HOLDS, NOT_APPLICABLE
+
+VERDICTS = (HOLDS, FAILS, NOT_APPLICABLE)
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Claim:
     @property
     def disputed(self) -> bool:
         """Whether it holds by one estimator and fails by another."""
-        return {"holds", "fails"} <= set(map(self.verdict, self.rows))
+        return {HOLDS, FAILS} <= set(map(self.verdict, self.rows))
 
 
 def arrange(table: pd.DataFrame) -> list[Claim]:
@@ -53,4 +55,4 @@ def count(claims: list[Claim], estimator: str) -> dict[str, int]:
 
 def survivors(claims: list[Claim], estimator: str, other: str) -> int:
     """Return how many of the claims that hold by an estimator hold by the other too."""
-    return sum({claim.verdict(estimator), claim.verdict(other)} == {"holds"} for claim in claims)
+    return sum({claim.verdict(estimator), claim.verdict(other)} == {HOLDS} for claim in claims)

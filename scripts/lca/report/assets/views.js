@@ -7,7 +7,7 @@
 // LCA is shown as contribution, -LCA: up lowers the loss.
 
 const NATS = "nats per predicted token";
-const OUTSIDE = ["#6e7781", "#afb8c1"]; // colours of what is outside the layers, in each stack
+const OUTSIDE = ["#6e7781", "#afb8c1"]; // colours outside the layers, for each stack
 const NOTHING = "Nothing is recorded for this choice.";
 
 const VIEWS = {
@@ -256,7 +256,8 @@ function completenessPanels(data, state) {
     const measured = data.completeness[run.number].filter(
       (row) => row.reference === state.statistic,
     );
-    const estimators = [...new Set(measured.map((row) => row.estimator))];
+    const recorded = new Set(measured.map((row) => row.estimator));
+    const estimators = [...recorded].filter((name) => !isProbe(name)); // it is of some updates only
     const curveOf = (column, rows) => ({
       ends: rows.map((row) => row.update),
       values: rows.map((row) => row[column]),
@@ -354,7 +355,7 @@ function keys(state, run, { components, layer, head }) {
 }
 
 function styleOf(run) {
-  return { name: run.label, colour: run.colour, dash: run.dash };
+  return { name: run.label, colour: run.colour };
 }
 
 /** Return the style of a layer or head among those of its run: the later, the lighter. */
@@ -364,7 +365,7 @@ function styleWithin(data, state, run, selection) {
     return { name: `head ${head}`, colour: shade(data, (head - 1) / (run.heads - 1)) };
   }
   const name = selectionName(run, selection);
-  if (layer <= 0) return { name, colour: OUTSIDE[-layer] };
+  if (layer <= 0) return { name, colour: OUTSIDE[-layer % OUTSIDE.length] };
   const last = Math.max(...Object.keys(run.layers).map(Number));
   return { name, colour: shade(data, (layer - 1) / (last - 1)) };
 }
