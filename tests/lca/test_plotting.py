@@ -395,6 +395,7 @@ def test_similar_runs_are_neighbours_in_the_map(tables):
         (6, 6, [1, 2, 3, 4, 5, 6] * 2),
         (12, 0, [1, 2, 4, 6, 8, 10, 12]),
         (24, 0, [1, 4, 8, 12, 16, 20, 24]),
+        (12, 12, [3, 6, 9, 12] * 2),
     ],
 )
 def test_as_many_layers_are_numbered_as_there_is_room_for(encoder, decoder, shown):

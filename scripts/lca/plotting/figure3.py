@@ -55,8 +55,8 @@ def _draw(panel: Axes, heads: pd.DataFrame) -> None:
     places = layers.places(heads)
     values = -heads.pivot_table("lca", ["stack", "layer"], "head").loc[places]
     panel.imshow(values, cmap=COLOURS, aspect="auto")
-    panel.set_xticks(range(len(values.columns)), values.columns)
-    layers.label(panel.yaxis, places, most_digits=24)
+    layers.number(panel.xaxis, list(values.columns))
+    layers.label(panel.yaxis, places, most_digits=20)
     layers.name_stacks(panel, places, vertical=True)
     for border in layers.borders(places):
         panel.axhline(border, color="white", linewidth=2)

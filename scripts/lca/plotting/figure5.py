@@ -77,8 +77,7 @@ def _draw_line(panel: Axes, totals: pd.DataFrame, style: dict) -> None:
 def _label_axes(axes: np.ndarray) -> None:
     """Number the layers on all axes, which have one x axis, from the lowest value or 0."""
     last = max(max(line.get_xdata()) for panel in axes.flat for line in panel.lines)
-    places = pd.MultiIndex.from_product([[""], range(1, last + 1)], names=["stack", "layer"])
-    layers.label(axes[0, 0].xaxis, places, first=1)
+    layers.number(axes[0, 0].xaxis, list(range(1, last + 1)), first=1)
     for panel in axes[0]:
         panel.set_ylim(bottom=min(0, panel.get_ylim()[0]))
     for panel in axes.flat:

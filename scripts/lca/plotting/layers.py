@@ -30,12 +30,16 @@ def stack_middles(places: pd.Index) -> dict[str, float]:
     return middles if len(middles) > 1 else {}
 
 
-def label(axis: Axis, places: pd.Index, first: int = 0, most_digits: int = MOST_DIGITS) -> None:
-    """Put a tick at every position from `first`, and as many numbers as there is room for."""
-    layers = places.get_level_values("layer")
-    step = next(step for step in range(1, 100) if _digits(layers, step) <= most_digits)
-    shown = [str(layer) if layer == 1 or layer % step == 0 else "" for layer in layers]
-    axis.set_ticks(range(first, first + len(places)), shown)
+def label(axis: Axis, places: pd.Index, most_digits: int = MOST_DIGITS) -> None:
+    """Put a tick at every layer, and as many numbers as there is room for."""
+    number(axis, list(places.get_level_values("layer")), most_digits=most_digits)
+
+
+def number(axis: Axis, numbers: list[int], first: int = 0, most_digits: int = MOST_DIGITS) -> None:
+    """Put ticks from position `first` on, and as many of their `numbers` as there is room for."""
+    thinned = (_thin(numbers, step) for step in range(1, len(numbers) + 1))
+    shown = next(labels for labels in thinned if len("".join(labels)) <= most_digits)
+    axis.set_ticks(range(first, first + len(numbers)), shown)
 
 
 def name_stacks(panel: Axes, places: pd.Index, vertical: bool = False) -> None:
@@ -86,5 +90,10 @@ def _order(stack: str) -> int:
     return STACKS.index(stack) if stack in STACKS else len(STACKS)
 
 
-def _digits(layers: pd.Index, step: int) -> int:
-    return sum(len(str(layer)) for layer in layers if layer == 1 or layer % step == 0)
+def _thin(numbers: list[int], step: int) -> list[str]:
+    """Return the multiples of `step` as labels, and 1 where it is not next to another stack's."""
+    is_one_stack = numbers.count(1) == 1
+    return [
+        str(number) if number % step == 0 or (number == 1 and is_one_stack) else ""
+        for number in numbers
+    ]
