@@ -81,6 +81,9 @@ def _label_axes(axes: np.ndarray) -> None:
     layers.label(axes[0, 0].xaxis, places, first=1)
     for panel in axes[0]:
         panel.set_ylim(bottom=min(0, panel.get_ylim()[0]))
+    for panel in axes.flat:
+        if panel.get_ylim()[0] < 0:
+            panel.axhline(0, color="black", linewidth=0.6, zorder=0)
 
 
 def _explain(figure: Figure, handles: list[Line2D]) -> None:

@@ -84,6 +84,11 @@ def names(runs: pd.DataFrame) -> list[str]:
     return [", ".join(row) for row in zip(*parts, strict=True)]
 
 
+def signed(value: float, style: str) -> str:
+    """Return a number in a format such as ".2f", with a typographic minus sign."""
+    return f"{value:{style}}".replace("-", "−")
+
+
 def say_empty(panel: Axes, reason: str = "no data") -> None:
     """Write into an empty panel why it is empty."""
     panel.text(
