@@ -61,7 +61,7 @@ install: .venv/.installed ## install what the workflow needs into .venv
 
 demo: install ## the whole pipeline on the bundled corpus: small models, on a laptop's CPU
 	@$(snakemake) --configfile config/demo.yaml --cores $(CORES)
-	echo "Figure 1: results/figures/figure1.png and results/figures/figure1.pdf"
+	echo "Open results/report.html; its figures and tables are in results/figures and results/tables"
 
 plan: install ## what would still run, without running it: jobs, GPU hours, disk
 	@$(snakemake) $(if $(CONFIG),--configfile $(CONFIG)) --dry-run --quiet rules

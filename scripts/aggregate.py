@@ -7,7 +7,7 @@ import pandas as pd
 from experiment import Run
 from job import InputError, job
 from lca.analysis import DataError, logs
-from lca.analysis.completeness import completeness, probes
+from lca.analysis.completeness import completeness, probes, summary
 from lca.analysis.curves import curves, head_curves
 from lca.analysis.losses import losses
 from lca.analysis.milestones import milestones
@@ -39,10 +39,12 @@ def with_run(frame: pd.DataFrame, run: Run) -> pd.DataFrame:
 
 
 def main(log: Path, manifest: Path, run: Run, outputs: dict[str, Path]) -> None:
-    """Write each table of the run to the file that `outputs` has under its name."""
+    """Write each table of the run to the file that `outputs` has under its name, and a summary."""
     check(log, read_manifest(manifest)["settings"]["total_updates"])
     for name, table in TABLES.items():
         with_run(table(log), run).to_parquet(outputs[name], index=False)
+    found = summary(pd.read_parquet(outputs["completeness"]))
+    found.to_csv(outputs["summary"], index=False, float_format="%.4g")
 
 
 if __name__ == "__main__":

@@ -38,6 +38,8 @@ def arguments(
         "update-freq": number,
         "save-interval-updates": settings["checkpoint_every"],
         "keep-interval-updates": 2,
+        # Make batches anew in every epoch, as a training that is resumed in that epoch does.
+        "update-epoch-batch-itr": True,
         "lca-probe-every": settings["probe"]["every"],
         "lca-probe-tokens": settings["probe"]["tokens"],
         "lca-probe-loss-tokens": settings["probe"]["loss_tokens"],

@@ -11,11 +11,13 @@ import json
 import os
 import platform
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import IO
 
 from cards import check_kernels, claimed
 from command import run as run_tool
@@ -25,11 +27,14 @@ from lca.recorder import EXTRA_UPDATES, LogError, consolidate
 from manifest import read_manifest, sha256, write_manifest
 from time_limit import hours_left
 
-RECIPE = 1
+RECIPE = 2
 """Raised by hand when a change of the code changes what a training yields."""
 
 UNSHAPING = {"checkpoint_every"}
 """Settings that change neither the model nor its log."""
+
+PATIENCE = 10
+"""Seconds that the processes reading data for a trainer that was killed take to notice it."""
 
 PLUGIN = Path(__file__).parent / "lca" / "fairseq_plugin"
 PACKAGES = ("torch", "ve-fairseq", "sentencepiece", "opustools", "numpy", "pyarrow")
@@ -48,22 +53,32 @@ def locked(folder: Path) -> Iterator[int]:
     """Hold the folder's lock, as a file descriptor that the trainer inherits.
 
     The trainer keeps it should this process be killed, so that a second attempt cannot write
-    beside it. Raises `InputError` if somebody else holds it.
+    beside it. Raises `InputError` if somebody else holds it and does not die within `PATIENCE`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            message = f"{folder}: another process is training this model ({lock.read()})"
-            raise InputError(message) from None
+        deadline = time.monotonic() + PATIENCE
+        while not _try_lock(lock):
+            if time.monotonic() > deadline:
+                lock.seek(0)
+                raise InputError(
+                    f"{folder}: another process is training this model ({lock.read()})"
+                )
+            time.sleep(0.2)
         lock.truncate(0)
         number = os.environ.get("SLURM_JOB_ID")
         holder = f"Slurm job {number}" if number else f"process {os.getpid()}"
         lock.write(f"{platform.node()}, {holder}")
         lock.flush()
         yield lock.fileno()
+
+
+def _try_lock(file: IO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def newest_checkpoint(folder: Path) -> Path:

@@ -25,7 +25,7 @@ def aggregate(log, folder, total_updates=12):
     manifest = folder / "run.json"
     manifest.write_text(json.dumps({"settings": {"total_updates": total_updates}}))
     outputs = {name: folder / f"{name}.parquet" for name in TABLES}
-    main(log, manifest, RUN, outputs)
+    main(log, manifest, RUN, outputs | {"summary": folder / "summary.csv"})
     return {name: pd.read_parquet(path) for name, path in outputs.items()}
 
 
@@ -34,6 +34,17 @@ def test_every_table_starts_with_the_run(log, tmp_path):
         assert list(table)[:5] == ["corpus", "objective", "languages", "variant", "seed"]
         facets = table[list(RUN._fields)].drop_duplicates()
         assert facets.values.tolist() == [list(RUN)]
+
+
+def test_the_summary_says_how_far_every_estimator_is_from_the_truth(log, tmp_path):
+    table = aggregate(log, tmp_path)["completeness"]
+    found = pd.read_csv(tmp_path / "summary.csv").set_index(["reference", "estimator"])
+    assert len(found) == len(table[["reference", "estimator"]].drop_duplicates()) >= 9
+    for key, of_run in table.groupby(["reference", "estimator"]):
+        change, lca = of_run[["change", "lca"]].iloc[-1]
+        row = found.loc[key]
+        assert row["gap"] == pytest.approx((lca - change) / change, rel=1e-2, abs=1e-3)
+        assert row["worst"] >= abs(row["gap"]) * 0.99
 
 
 def test_tables_are_small(log, tmp_path):

@@ -48,6 +48,7 @@ SETTINGS = yaml.safe_load((ROOT / "config/config.yaml").read_text())["training"]
 
 def run(data, folder, fatal_save=None):
     """Train in this process; in the checkpoint of this number, be killed halfway through."""
+    os.setsid()
     torch.set_num_threads(1)
     folder.mkdir(exist_ok=True)
     sys.stdout = sys.stderr = (folder / "words").open("a", buffering=1)
@@ -60,7 +61,7 @@ def run(data, folder, fatal_save=None):
             torch.save(obj, whole)
             file.write(whole.getvalue()[: len(whole.getvalue()) // 2])
             file.flush()
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.killpg(0, signal.SIGKILL)
         write(obj, file)
 
     def in_this_process(tool, *arguments, **_):
@@ -130,6 +131,8 @@ def test_twenty_kills_leave_no_trace(data, whole, tmp_path):
             process.join()
         else:
             time.sleep(chance.uniform(0, seconds / 4))
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.kill()
             process.join()
         assert process.exitcode == -signal.SIGKILL

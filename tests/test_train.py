@@ -201,6 +201,12 @@ def test_the_state_does_not_depend_on_the_order_of_the_settings():
     assert folder_of().name.startswith("c-clm-en-base-1-")
 
 
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(train, "PATIENCE", 0.1)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_a_model_is_trained_by_one_process_at_a_time(tmp_path):
     folder = tmp_path / "state" / "run"
     refused = pytest.raises(InputError, match=f"^{folder}: another process is training")
@@ -210,6 +216,7 @@ def test_a_model_is_trained_by_one_process_at_a_time(tmp_path):
         pass
 
 
+@pytest.mark.usefixtures("impatient")
 def test_who_trains_a_model_is_said(tmp_path, monkeypatch):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     for holder in (f"process {os.getpid()}", "Slurm job 12"):
@@ -219,6 +226,14 @@ def test_who_trains_a_model_is_said(tmp_path, monkeypatch):
         monkeypatch.setenv("SLURM_JOB_ID", "12")
 
 
+def test_a_process_that_is_about_to_die_is_waited_for(tmp_path):
+    with locked(tmp_path) as lock:
+        subprocess.Popen(["sleep", "0.5"], pass_fds=[lock])
+    with locked(tmp_path):
+        pass
+
+
+@pytest.mark.usefixtures("impatient")
 def test_a_trainer_keeps_the_lock_of_its_dead_parent(tmp_path):
     with locked(tmp_path) as lock:
         trainer = subprocess.Popen(["sleep", "60"], pass_fds=[lock])

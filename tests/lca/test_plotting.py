@@ -288,7 +288,16 @@ def test_completeness_draws_truth_and_sums_and_labels_the_gaps():
     assert "next-batch −25 %" in shown and "trapezoid −3 %" in shown
     (outside,) = (text for text in shown if "own-batch" in text)
     assert outside == f"own-batch +350 %\n(to −{abs(4.5 * end):.1f}) ↓"
-    assert panel.get_ylim()[0] == pytest.approx(1.6 * end)
+    assert panel.get_ylim()[0] == pytest.approx(1.6 * end, rel=0.1)
+
+
+def test_a_sum_far_above_leaves_the_panel_at_the_top():
+    table = synthetic.completeness(synthetic.facets(MLM), 1000)
+    (panel,) = completeness.draw(table, summing_to({"own_batch": -1, "next_batch": 30})).axes
+    (outside,) = (text for text in panel.texts if "next-batch" in text.get_text())
+    assert outside.get_text().endswith("\n(to 30.0) ↑")
+    assert outside.xy == (0, panel.get_ylim()[1])
+    assert 0 < panel.get_ylim()[1] < 10
 
 
 def test_completeness_ends_where_the_loss_was_last_measured():

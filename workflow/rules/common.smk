@@ -98,3 +98,28 @@ def minutes(wildcards):
     settings = experiment.settings(config, wildcards.variant)
     estimate = experiment.hours(settings, speeds["V100"][wildcards.objective])
     return round(60 * min(max(estimate, 1), 48))
+
+
+def estimator(wildcards):
+    """The estimator that the suffix of a figure names, or the configuration's."""
+    name = wildcards.suffix.lstrip(".") or config["figures"]["estimator"]
+    accepted = schema["properties"]["figures"]["properties"]["estimator"]["enum"]
+    if name not in accepted:
+        sys.exit(f"error: there is no estimator {name!r}; accepted: {', '.join(accepted)}")
+    return name
+
+
+def tables(name, runs):
+    """The table `name` of each of the runs."""
+    return [f"{RUN}/{name}.parquet".format(**run._asdict()) for run in runs]
+
+
+def tables_by_estimator(name, runs):
+    """The same as an input function of figures whose suffix may name an estimator."""
+    paths = tables(name, runs)
+    return lambda wildcards: paths if estimator(wildcards) else []
+
+
+def labels(figure):
+    """The labels of a figure or table in Snakemake's report."""
+    return lambda wildcards: {"shows": figure, "estimator": estimator(wildcards)}

@@ -1,32 +1,6 @@
 # Figures and tables, each drawn from small tables of the runs it shows, and from nothing else.
 # FIGURE.ESTIMATOR.pdf is FIGURE.pdf by another estimator than the configuration's.
 
-
-def estimator(wildcards):
-    """The estimator that the suffix of a figure names, or the configuration's."""
-    name = wildcards.suffix.lstrip(".") or config["figures"]["estimator"]
-    accepted = schema["properties"]["figures"]["properties"]["estimator"]["enum"]
-    if name not in accepted:
-        sys.exit(f"error: there is no estimator {name!r}; accepted: {', '.join(accepted)}")
-    return name
-
-
-def tables(name, runs):
-    """The table `name` of each of the runs."""
-    return [f"{RUN}/{name}.parquet".format(**run._asdict()) for run in runs]
-
-
-def tables_by_estimator(name, runs):
-    """The same as an input function of figures whose suffix may name an estimator."""
-    paths = tables(name, runs)
-    return lambda wildcards: paths if estimator(wildcards) else []
-
-
-def labels(figure):
-    """The labels of a figure or table in Snakemake's report."""
-    return lambda wildcards: {"shows": figure, "estimator": estimator(wildcards)}
-
-
 MAIN = experiment.main_runs(config)
 MAIN_OF_ALL_SEEDS = [run._replace(seed=seed) for run in MAIN for seed in config["seeds"]]
 PAIRS = sorted({(run.corpus, experiment.pair(config, run.corpus, run.languages)) for run in RUNS})

@@ -57,27 +57,19 @@ def _frame(columns: dict, reference: str, estimator: str) -> pd.DataFrame:
     return frame
 
 
-def summary(frame: pd.DataFrame) -> list[dict]:
-    """Return what `completeness` comes to over the whole run, a row per reference and estimator.
+def summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return what `completeness` comes to at the end of the run.
 
-    `gap` is (lca - change) / change; `worst` the largest |lca - change| along the run, relative to
-    the whole change.
+    Columns: reference, estimator, change, lca, gap ((lca - change) / change), worst (the largest
+    |lca - change| on the way, relative to the whole change).
     """
-    rows = []
-    for (reference, estimator), part in frame.groupby(["reference", "estimator"], sort=False):
-        change, lca = part["change"].iloc[-1], part["lca"].iloc[-1]
-        apart = (part["lca"] - part["change"]).abs().max()
-        rows.append(
-            {
-                "reference": reference,
-                "estimator": estimator,
-                "change": change,
-                "lca": lca,
-                "gap": (lca - change) / change,
-                "worst": apart / abs(change),
-            }
-        )
-    return rows
+    groups = frame.assign(apart=(frame["lca"] - frame["change"]).abs()).groupby(
+        ["reference", "estimator"], sort=False
+    )
+    found = groups[["change", "lca"]].last()
+    found["gap"] = found["lca"] / found["change"] - 1
+    found["worst"] = groups["apart"].max() / found["change"].abs()
+    return found.reset_index()
 
 
 def probes(log: Path) -> pd.DataFrame:

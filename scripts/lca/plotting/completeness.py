@@ -6,13 +6,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .style import ESTIMATOR_COLOURS, ESTIMATORS, OBJECTIVES, UNIT, objectives, say_empty
+from .style import ESTIMATOR_COLOURS, ESTIMATORS, OBJECTIVES, UNIT, objectives, say_empty, signed
 
 REFERENCES = ("dropout", "train", "held_out")
 """What the true loss may have been measured on, the best first: with dropout, as in training."""
 
 ROOM = 1.6
-"""An axis holds this multiple of the true change: what is further off only leaves the panel."""
+"""How far panels reach down, in multiples of the true change; upward they reach one less. What
+goes beyond only leaves the panel."""
 
 LINE_HEIGHT = 0.065  # of a label, as a share of the panel's height
 
@@ -53,29 +54,43 @@ def _draw(panel: Axes, rows: pd.DataFrame, sums: pd.DataFrame) -> None:
     """Draw one run, as far as the true change is known."""
     truth = rows.drop_duplicates("update").set_index("update")["change"].sort_index()
     end, last_update = truth.iloc[-1], truth.index[-1]
-    bottom = ROOM * end if end < 0 else -np.inf
-    labels = [(end, f"loss {_signed(end, '.2f')}", "black")]
-    for estimator in [name for name in ESTIMATORS if name in sums]:
-        line, colour = sums[estimator].loc[:last_update], ESTIMATOR_COLOURS[estimator]
+    bottom, top = -ROOM * abs(end), (ROOM - 1) * abs(end)
+    shown = sums.loc[:last_update, [name for name in ESTIMATORS if name in sums]]
+    _set_limits(panel, pd.concat([shown.clip(bottom, top), truth]))
+    labels = [(end, f"loss {signed(end, '.2f')}", "black")]
+    for estimator, line in shown.items():
+        colour, last = ESTIMATOR_COLOURS[estimator], line.iloc[-1]
         panel.plot(line.index, line, color=colour, linewidth=2)
-        last = line.iloc[-1]
-        text = f"{ESTIMATORS[estimator]} {_signed(100 * (last / end - 1), '+.0f')} %"
-        if last < bottom:
-            _label_exit(panel, line, bottom, f"{text}\n(to {_signed(last, '.1f')}) ↓", colour)
-        else:
+        text = f"{ESTIMATORS[estimator]} {signed(100 * (last / end - 1), '+.0f')} %"
+        if bottom <= last <= top:
             labels.append((last, text, colour))
+        else:
+            text = f"{text}\n(to {signed(last, '.1f')}) {'↓' if last < bottom else '↑'}"
+            _label_exit(panel, line, text, colour)
     panel.plot(truth.index, truth, color="black", linewidth=2.6, marker="o", markersize=4)
-    if panel.get_ylim()[0] < bottom:
-        panel.set_ylim(bottom, -0.05 * bottom)
     panel.set_xlim(0, last_update)
     _label_ends(panel, labels)
 
 
-def _label_exit(panel: Axes, line: pd.Series, bottom: float, text: str, colour: str) -> None:
-    """Label a line right of where it leaves the panel at the bottom."""
-    exit = np.interp(-bottom, -line, line.index)
+def _set_limits(panel: Axes, shown: pd.DataFrame) -> None:
+    """Fix the y axis so that it holds what is shown."""
+    low, high = shown.min(axis=None), shown.max(axis=None)
+    margin = 0.04 * (high - low)
+    panel.set_ylim(low - margin, high + margin)
+
+
+def _label_exit(panel: Axes, line: pd.Series, text: str, colour: str) -> None:
+    """Label a line right of where it leaves the panel for good."""
+    bottom, top = panel.get_ylim()
+    edge, is_inside = (bottom, line > bottom) if line.iloc[-1] < bottom else (top, line < top)
     panel.annotate(
-        text, (exit, bottom), (6, 4), textcoords="offset points", color=colour, fontweight="bold"
+        text,
+        (line.index[is_inside][-1], edge),
+        (7, 4 if edge == bottom else -4),
+        textcoords="offset points",
+        va="bottom" if edge == bottom else "top",
+        color=colour,
+        fontweight="bold",
     )
 
 
@@ -96,8 +111,3 @@ def _label_ends(panel: Axes, labels: list[tuple[float, str, str]]) -> None:
             color=colour,
             fontweight="bold",
         )
-
-
-def _signed(value: float, style: str) -> str:
-    """Return a number with a typographic minus sign."""
-    return f"{value:{style}}".replace("-", "−")

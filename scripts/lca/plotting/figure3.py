@@ -8,7 +8,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from . import layers
-from .style import COMPONENTS, ESTIMATORS, OBJECTIVES, objectives, say_empty
+from .style import COMPONENTS, ESTIMATORS, OBJECTIVES, objectives, say_empty, signed
 
 ATTENTION = ("key", "query", "value", "out")
 COLOURS = LinearSegmentedColormap.from_list(
@@ -60,7 +60,8 @@ def _draw(panel: Axes, heads: pd.DataFrame) -> None:
     layers.name_stacks(panel, places, vertical=True)
     for border in layers.borders(places):
         panel.axhline(border, color="white", linewidth=2)
-    panel.set_xlabel(f"{values.min(axis=None):.2g} to {values.max(axis=None):.2g}", fontsize=6)
+    low, high = (signed(value, ".2g") for value in (values.min(axis=None), values.max(axis=None)))
+    panel.set_xlabel(f"{low} to {high}", fontsize=6)
     panel.tick_params(length=0)
     panel.grid(False)
     panel.spines[:].set_visible(False)

@@ -9,7 +9,7 @@ from scipy.cluster.hierarchy import dendrogram, linkage
 from scipy.spatial.distance import squareform
 
 from ..analysis.similarity import data, p_value, profiles, separation, similarities
-from .style import COLOURS, ESTIMATORS, names
+from .style import COLOURS, ESTIMATORS, names, signed
 
 STEP = 10
 """Between the leaves of scipy's dendrograms."""
@@ -57,7 +57,7 @@ def _test(distance: np.ndarray, labels: np.ndarray) -> str:
     apart = separation(distance, labels)
     if np.isnan(apart):
         return "no pairs to compare"
-    return f"by {apart:.2f} (p = {p_value(distance, labels):.2g})".replace("-", "−")
+    return f"by {signed(apart, '.2f')} (p = {p_value(distance, labels):.2g})"
 
 
 def _draw_tree(panel: Axes, distance: np.ndarray) -> list[int]:
@@ -82,7 +82,7 @@ def _draw_map(panel: Axes, r: np.ndarray) -> None:
         for (row, column), value in np.ndenumerate(r):
             place = STEP * (column + 0.5), STEP * (row + 0.5)
             colour = "white" if abs(value) > 0.7 else "black"
-            text = f"{value:.2f}".replace("0.", ".").replace("-", "−")
+            text = signed(value, ".2f").replace("0.", ".")
             panel.text(*place, text, ha="center", va="center", fontsize=5.5, color=colour)
 
 

@@ -146,7 +146,7 @@ def _shorten_losses(losses: pd.DataFrame, windows: int) -> pd.DataFrame:
 def _thin(completeness: pd.DataFrame, most: int) -> pd.DataFrame:
     """Return every n-th measurement and the last, some `most` of them."""
     updates = np.sort(completeness["update"].unique())
-    kept = updates[:: math.ceil(len(updates) / most)]
+    kept = updates[:: max(1, math.ceil(len(updates) / most))]  # there are none without a probe
     return completeness[completeness["update"].isin([*kept, *updates[-1:]])]
 
 
