@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_rgb
 
 import report_tables
-from lca.plotting.style import COLOURS, shades
+from lca.plotting.style import COLOURS
 from lca.report import page as page_module
 from lca.report.curves import Buffer, add_curves, regroup
 from lca.report.exhibits import (
@@ -147,10 +147,11 @@ def test_the_papers_components_come_first():
     assert components[-2:] == ["embeddings", "norms"]
 
 
-def test_runs_of_an_objective_have_shades_of_its_colour():
-    masked, estonian, causal, _ = explored().index()["runs"]
-    assert causal["colour"] == COLOURS["clm"]
-    assert [masked["colour"], estonian["colour"]] == [*map(to_hex, shades(COLOURS["mlm"], 2))]
+def test_main_runs_have_their_objectives_colour_and_others_lighter_ones():
+    colours = [run["colour"] for run in explored().index()["runs"]]
+    assert colours[0] == COLOURS["mlm"]
+    assert len(set(colours)) == 4
+    assert sum(to_rgb(colours[0])) < sum(to_rgb(colours[1]))
 
 
 def test_verdicts_are_counted_by_estimator():

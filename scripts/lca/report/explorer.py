@@ -20,7 +20,7 @@ from ..plotting.style import (
     ESTIMATOR_COLOURS,
     ESTIMATORS,
     OBJECTIVES,
-    shades,
+    lighter,
 )
 from .curves import Buffer, add_curves, regroup
 
@@ -159,10 +159,14 @@ def _component_order(component: str) -> tuple:
 
 
 def _coloured(runs: list[dict]) -> list[dict]:
-    """Return the runs with colours: shades of the objective's, as in Figure 5."""
-    count = Counter(run["objective"] for run in runs)
-    left = {name: iter(shades(COLOURS[name], number)) for name, number in count.items()}
-    return [run | {"colour": to_hex(next(left[run["objective"]]))} for run in runs]
+    """Return the runs with colours: the objective's of main runs, others lighter."""
+    others = Counter(run["objective"] for run in runs if not run["main"])
+    shares = {name: iter(np.linspace(0.25, 0.7, number)) for name, number in others.items()}
+    coloured = []
+    for run in runs:
+        share = 0 if run["main"] else next(shares[run["objective"]])
+        coloured.append(run | {"colour": to_hex(lighter(COLOURS[run["objective"]], share))})
+    return coloured
 
 
 def _columns(table: pd.DataFrame) -> dict[str, list]:
