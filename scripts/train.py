@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from cards import check_kernels, claimed
 from command import run as run_tool
@@ -81,40 +81,35 @@ def _try_lock(file: IO) -> bool:
     return True
 
 
-def newest_checkpoint(folder: Path) -> Path:
+class Checkpoint(NamedTuple):
+    """A checkpoint, and what fairseq counts as done up to it."""
+
+    path: Path
+    updates: int = 0
+    hours: float = 0.0
+
+
+def newest_checkpoint(folder: Path) -> Checkpoint:
     """Return the checkpoint of the most updates that can be read, or where the first will be."""
     last = folder / "checkpoint_last.pt"
-    numbered = sorted(folder.glob("checkpoint_*_*.pt"), key=_updates, reverse=True)
-    readable = {path: updates for path in (last, *numbered) if (updates := _restorable(path))}
-    return max(readable, key=readable.get, default=last)
+    found = [_read(path) for path in (last, *folder.glob("checkpoint_*_*.pt"))]
+    readable = [checkpoint for checkpoint in found if checkpoint]
+    return max(readable, key=lambda checkpoint: checkpoint.updates, default=Checkpoint(last))
 
 
-def _updates(checkpoint: Path) -> int:
-    return int(checkpoint.stem.rsplit("_", 1)[1])
-
-
-def _restorable(checkpoint: Path) -> int | None:
-    """Return the number of updates of a checkpoint, None if it is missing or broken."""
+def _read(path: Path) -> Checkpoint | None:
+    """Return a checkpoint, None if it is missing or broken."""
     import torch
 
     try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=False, mmap=True)
-        return state["optimizer_history"][-1]["num_updates"]
+        state = torch.load(path, map_location="cpu", weights_only=False, mmap=True)
+        updates = state["optimizer_history"][-1]["num_updates"]
+        return Checkpoint(path, updates, state["extra_state"]["previous_training_time"] / 3600)
     except FileNotFoundError:
         return None
     except Exception as error:  # whatever a truncated file makes torch or pickle raise
-        print(f"{checkpoint}: cannot be read, is passed over: {error}", file=sys.stderr)
+        print(f"{path}: cannot be read, is passed over: {error}", file=sys.stderr)
         return None
-
-
-def _hours_trained(checkpoint: Path) -> float:
-    """Return the hours that fairseq counts as spent up to a checkpoint, 0 without one."""
-    import torch
-
-    if not _restorable(checkpoint):
-        return 0.0
-    state = torch.load(checkpoint, map_location="cpu", weights_only=False, mmap=True)
-    return state["extra_state"]["previous_training_time"] / 3600
 
 
 def count_devices(precision: str) -> int:
@@ -153,19 +148,19 @@ def main(
         check_kernels()
         checkpoint = newest_checkpoint(checkpoints)
         updates = settings["total_updates"] + EXTRA_UPDATES
-        if (_restorable(checkpoint) or 0) < updates:
+        if checkpoint.updates < updates:
             options = {
                 "user-dir": PLUGIN,
                 "lca-log": parts,
                 "save-dir": checkpoints,
-                "restore-file": checkpoint,
+                "restore-file": checkpoint.path,
                 "seed": seed,
                 "log-format": "simple",
                 "log-interval": max(1, settings["total_updates"] // 100),
             }
             limit = hours_left()
             if limit is not None:
-                options["stop-time-hours"] = _hours_trained(checkpoint) + limit
+                options["stop-time-hours"] = checkpoint.hours + limit
             run_tool(
                 "fairseq-train",
                 data,
@@ -174,7 +169,7 @@ def main(
                 threads=threads,
                 inherit=[lock, *cards],
             )
-            done = _restorable(newest_checkpoint(checkpoints)) or 0
+            done = newest_checkpoint(checkpoints).updates
             if limit is not None and done < updates:
                 raise InputError(
                     f"{run}: stopped at update {done} of {settings['total_updates']}: time limit; "

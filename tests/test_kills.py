@@ -138,7 +138,7 @@ def test_twenty_kills_leave_no_trace(data, whole, tmp_path):
         assert process.exitcode == -signal.SIGKILL
         assert not (tmp_path / "log.parquet").exists()
         if number in (8, 15):
-            newest = train.newest_checkpoint(next(tmp_path.glob("state/*/checkpoints")))
+            newest = train.newest_checkpoint(next(tmp_path.glob("state/*/checkpoints"))).path
             os.truncate(newest, newest.stat().st_size // 3)
     process = start(data, tmp_path)
     process.join()
@@ -159,7 +159,7 @@ def test_a_full_disk_stops_the_training_and_loses_nothing(data, whole, tmp_path)
         assert process.exitcode not in (0, -signal.SIGKILL)
         assert not (tmp_path / "log.parquet").exists()
         state = next(tmp_path.glob("state/*"))
-        saved = train.newest_checkpoint(state / "checkpoints")
+        saved = train.newest_checkpoint(state / "checkpoints").path
         kept = tmp_path.with_name("kept")
         with suppress(FileNotFoundError):
             shutil.rmtree(kept)

@@ -248,7 +248,9 @@ def test_a_trainer_keeps_the_lock_of_its_dead_parent(tmp_path):
 
 
 def save(path, updates):
-    torch.save({"optimizer_history": [{"num_updates": updates}], "model": torch.ones(999)}, path)
+    history, extra = [{"num_updates": updates}], {"previous_training_time": 36.0 * updates}
+    state = {"optimizer_history": history, "extra_state": extra, "model": torch.ones(999)}
+    torch.save(state, path)
     return path
 
 
@@ -257,15 +259,15 @@ def truncate(path):
 
 
 def test_without_checkpoints_the_last_is_where_the_first_will_be(tmp_path):
-    assert newest_checkpoint(tmp_path / "none") == tmp_path / "none" / "checkpoint_last.pt"
+    assert newest_checkpoint(tmp_path / "none") == (tmp_path / "none" / "checkpoint_last.pt", 0, 0)
 
 
 def test_the_newest_checkpoint_is_that_of_the_most_updates(tmp_path):
     last = save(tmp_path / "checkpoint_last.pt", 20)
     save(tmp_path / "checkpoint_1_9.pt", 9)
-    assert newest_checkpoint(tmp_path) == last
+    assert newest_checkpoint(tmp_path) == (last, 20, 0.2)
     newer = save(tmp_path / "checkpoint_2_100.pt", 100)
-    assert newest_checkpoint(tmp_path) == newer
+    assert newest_checkpoint(tmp_path) == (newer, 100, 1.0)
 
 
 def test_a_truncated_checkpoint_is_passed_over(tmp_path, capsys):
@@ -274,7 +276,7 @@ def test_a_truncated_checkpoint_is_passed_over(tmp_path, capsys):
     save(tmp_path / "checkpoint_1_90.pt", 90)
     good = save(tmp_path / "checkpoint_1_100.pt", 100)
     truncate(save(tmp_path / "checkpoint_1_200.pt", 200))
-    assert newest_checkpoint(tmp_path) == good
+    assert newest_checkpoint(tmp_path).path == good
     assert f"{last}: cannot be read, is passed over" in capsys.readouterr().err
 
 
@@ -282,7 +284,7 @@ def test_with_nothing_but_broken_checkpoints_training_starts_anew(tmp_path):
     last = save(tmp_path / "checkpoint_last.pt", 300)
     truncate(last)
     (tmp_path / "checkpoint_1_100.pt").touch()
-    assert newest_checkpoint(tmp_path) == last
+    assert newest_checkpoint(tmp_path) == (last, 0, 0)
 
 
 def test_fp16_is_refused_on_the_cpu(monkeypatch):
