@@ -57,6 +57,8 @@ install: .venv/.installed ## install what the workflow needs into .venv
 
 .venv/.installed-dev: envs/requirements-dev.txt .venv/.installed
 	@$(bin)/$(pip_install) --requirement $<
+	# Triton interprets the kernel for CUDA; CUDA builds of PyTorch have brought their own.
+	$(bin)/python -c 'import triton' 2>/dev/null || $(bin)/$(pip_install) triton
 	touch $@
 
 demo: install ## the whole pipeline on the bundled corpus: small models, on a laptop's CPU

@@ -126,6 +126,7 @@ class Adam(torch.optim.Optimizer):
         self._offsets = [0, *accumulate(sizes)]
         self._shares = _share_out(self._slices, torch.get_num_threads())
         self._part_buffer = torch.empty(0)
+        self._runs: dict[int, list] = {}
 
     def values(self) -> list[Tensor]:
         """Return the parameters, flat, in the order of the partition."""
@@ -169,7 +170,8 @@ class Adam(torch.optim.Optimizer):
         params = [(p, group) for group in self.param_groups for p in group["params"]]
         jobs = {index: self._job(index, *param) for index, param in enumerate(params)}
         jobs = {index: job for index, job in jobs.items() if job is not None}
-        run = self._run_on_cpu if params[0][0].device.type == "cpu" else self._run_anywhere
+        by_device = {"cpu": self._run_on_cpu, "cuda": self._run_on_cuda}
+        run = by_device.get(params[0][0].device.type, self._run_anywhere)
         self.allocations = dict(zip(LAGS, run(jobs), strict=True))
         if self.part is None:
             del self.allocations["cross_batch"]
@@ -203,7 +205,7 @@ class Adam(torch.optim.Optimizer):
     def _run_on_cpu(self, jobs: dict[int, Job]) -> list[Tensor]:
         """Run the compiled pass, each thread on its own share of the elements."""
 
-        weights = (self.part.share, self.part.scale) if self.part else (0.0, 0.0)
+        weights = self._weights()
 
         def run_share(share: dict[int, np.ndarray]) -> list[Tensor]:
             allocations = [empty(self.partition) for _ in LAGS]
@@ -226,6 +228,23 @@ class Adam(torch.optim.Optimizer):
         with ThreadPoolExecutor(len(self._shares)) as pool:
             by_share = list(pool.map(run_share, self._shares))
         return [sum(allocations) for allocations in zip(*by_share, strict=True)]
+
+    def _run_on_cuda(self, jobs: dict[int, Job]) -> list[Tensor]:
+        """Run the kernel, tensor by tensor; mixed precision has but one."""
+        from . import cuda_kernel  # its compiler comes with CUDA builds of PyTorch only
+
+        device = next(iter(jobs.values())).theta.device
+        allocations = [empty(self.partition, device) for _ in LAGS]
+        for index, job in jobs.items():
+            if index not in self._runs:
+                self._runs[index] = cuda_kernel.runs(self._slices[index], device)
+            steps = self._runs[index], job.betas, job.step, job.last, self._weights()
+            cuda_kernel.update_and_allocate(*job[:4], job.part, *steps, *allocations)
+        return allocations
+
+    def _weights(self) -> tuple[float, float]:
+        """Return share and scale of the part; without one, what divides by nothing."""
+        return (self.part.share, self.part.scale) if self.part else (0.5, 0.0)
 
     def _run_anywhere(self, jobs: dict[int, Job]) -> list[Tensor]:
         """Run the same pass as PyTorch operations, slice by slice, on any device."""

@@ -1,12 +1,15 @@
 """Against fairseq's Adam, and against the definitions written out with autograd."""
 
 import copy
+import os
 from itertools import pairwise
 
 import fairseq.optim.adam
 import pytest
 import torch
 from torch import nn
+
+os.environ["TRITON_INTERPRET"] = "1"  # before the kernel is imported
 
 import toys
 from lca import LAGS
@@ -113,11 +116,13 @@ def naive_allocation(terms, model, block, head=None):
     return torch.stack([term.sum(), term.clamp(min=0).sum(), *(c.double() for c in counts)])
 
 
-@pytest.fixture(params=["compiled", "pytorch"], autouse=True)
+@pytest.fixture(params=["compiled", "pytorch", "triton"], autouse=True)
 def implementation(request, monkeypatch):
-    """Run every test with the compiled pass of the CPU and with the PyTorch operations."""
-    if request.param == "pytorch":
-        monkeypatch.setattr(Adam, "_run_on_cpu", Adam._run_anywhere)
+    """Run every test with the compiled pass of the CPU, with the PyTorch operations, and with the
+    kernel for CUDA in Triton's interpreter."""
+    others = {"pytorch": Adam._run_anywhere, "triton": Adam._run_on_cuda}
+    if request.param in others:
+        monkeypatch.setattr(Adam, "_run_on_cpu", others[request.param])
     return request.param
 
 
@@ -128,10 +133,11 @@ def parameters(model):
 @pytest.mark.parametrize("objective", toys.OBJECTIVES)
 def test_parameters_equal_those_of_fairseqs_adam(objective, implementation):
     """Bit for bit from PyTorch operations. The compiled pass rounds square roots correctly, which
-    PyTorch on the CPU does not always, so its updates may differ in the last bit."""
+    PyTorch on the CPU does not always, so its updates may differ in the last bit. So may those of
+    the kernel for CUDA."""
     ours, theirs = toys.model(objective), toys.model(objective)
     optimizer, reference = attached(ours), fairseq.optim.adam.Adam(theirs.parameters(), **SETTINGS)
-    for update in range(200):
+    for update in range(5 if implementation == "triton" else 200):  # interpreting takes time
         for step in (optimizer, reference):
             step.param_groups[0]["lr"] = SETTINGS["lr"] * min(1, update / 20)
         toys.loss(objective, theirs, seed=update % 7).backward()

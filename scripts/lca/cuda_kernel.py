@@ -1,0 +1,158 @@
+"""The one pass of `optimizer.Adam` on CUDA, compiled by Triton.
+
+Each element is read and written once: a program takes a few runs of elements of one head each,
+updates them, and writes the sums of each run. The runs' sums, a fraction of a percent of the
+parameters, are then added to their cells in double precision, in an order that is always the same.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from .blocks import Slice
+
+WIDTHS = (64, 128, 256, 512, 1024)
+"""Elements that a run may have; longer ones are cut."""
+
+
+class Runs(NamedTuple):
+    """Runs of at most `width` elements of one tensor: their starts, lengths and cells."""
+
+    width: int
+    starts: Tensor
+    lengths: Tensor
+    cells: Tensor
+
+
+def runs(slices: Iterable[tuple[int, Slice]], device: torch.device) -> list[Runs]:
+    """Cut slices, given with their place in the tensor, into runs of one head, by width."""
+    found = []
+    for start, piece in slices:
+        number = np.arange(piece.outer * piece.heads)
+        cuts = np.arange(0, piece.inner, WIDTHS[-1])
+        starts = start + piece.inner * number[:, None] + cuts
+        lengths = np.broadcast_to(np.minimum(WIDTHS[-1], piece.inner - cuts), starts.shape)
+        cells = np.broadcast_to(piece.cell + (number % piece.heads)[:, None], starts.shape)
+        found.append(np.stack([starts.ravel(), lengths.ravel(), cells.ravel()]))
+    table = np.concatenate(found, axis=1)
+    classes = np.searchsorted(WIDTHS, table[1])
+    by_width = []
+    for index, width in enumerate(WIDTHS):
+        rows = torch.from_numpy(table[:, classes == index]).to(device)
+        if rows.shape[1]:
+            by_width.append(Runs(width, *rows.contiguous()))
+    return by_width
+
+
+@triton.jit
+def _store(terms, sums, row, rows):
+    """Write the statistics of `lca.STATISTICS` of each run of terms."""
+    place = sums + 4 * row
+    tl.store(place, tl.sum(terms, axis=1), mask=row < rows)
+    tl.store(place + 1, tl.sum(tl.maximum(terms, 0.0), axis=1), mask=row < rows)
+    tl.store(place + 2, tl.sum((terms < 0).to(tl.float32), axis=1), mask=row < rows)
+    tl.store(place + 3, tl.sum((terms > 0).to(tl.float32), axis=1), mask=row < rows)
+
+
+@triton.jit
+def _moved(theta, g, m, v, beta1, beta2, size, decay, eps):
+    """Return the displacement of an update with gradient `g` from moments `m` and `v`."""
+    mean = beta1 * m + (1 - beta1) * g
+    square = beta2 * v + (1 - beta2) * g * g
+    return -decay * theta - size * mean / (tl.sqrt_rn(square) + eps)
+
+
+@triton.jit
+def _kernel(
+    theta_,
+    g_,
+    m_,
+    v_,
+    part_,
+    starts,
+    lengths,
+    own,
+    cross,
+    following,
+    rows,
+    beta1,
+    beta2,
+    size,
+    decay,
+    eps,
+    last_size,
+    last_decay,
+    last_eps,
+    share,
+    scale,
+    has_part: tl.constexpr,
+    at_once: tl.constexpr,
+    width: tl.constexpr,
+):
+    """Update a few runs and write their sums; see `cpu_kernel` for the arguments."""
+    row = tl.program_id(0) * at_once + tl.arange(0, at_once)
+    start = tl.load(starts + row, mask=row < rows, other=0)
+    length = tl.load(lengths + row, mask=row < rows, other=0)
+    column = tl.arange(0, width)
+    at = start[:, None] + column[None, :]
+    here = column[None, :] < length[:, None]
+    theta = tl.load(theta_ + at, mask=here, other=0.0)
+    g = tl.load(g_ + at, mask=here, other=0.0)
+    m = tl.load(m_ + at, mask=here, other=0.0)
+    v = tl.load(v_ + at, mask=here, other=0.0)
+
+    descent = last_size * m / (tl.sqrt_rn(v) + last_eps) + last_decay * theta
+    _store(g * (-descent / (1 - last_decay)), following, row, rows)
+    if has_part:
+        part = scale * tl.load(part_ + at, mask=here, other=0.0)
+        first, second = part / share, (g - part) / (1 - share)
+        by_first = _moved(theta, first, m, v, beta1, beta2, size, decay, eps)
+        by_second = _moved(theta, second, m, v, beta1, beta2, size, decay, eps)
+        _store(share * second * by_first + (1 - share) * first * by_second, cross, row, rows)
+
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g * g
+    updated = theta - decay * theta - size * m / (tl.sqrt_rn(v) + eps)
+    _store(g * (updated - theta), own, row, rows)
+    tl.store(theta_ + at, updated, mask=here)
+    tl.store(m_ + at, m, mask=here)
+    tl.store(v_ + at, v, mask=here)
+
+
+def update_and_allocate(
+    theta: Tensor,
+    g: Tensor,
+    m: Tensor,
+    v: Tensor,
+    part: Tensor,
+    runs: Iterable[Runs],
+    betas: tuple[float, float],
+    step: tuple[float, float, float],
+    last: tuple[float, float, float],
+    weights: tuple[float, float],
+    own: Tensor,
+    cross: Tensor,
+    following: Tensor,
+) -> None:
+    """Do as `cpu_kernel.update_and_allocate` does, for all of a tensor's `runs`.
+
+    `weights` are its `share` and `scale`; own, cross, following: `(cells, 4)`, float64.
+    """
+    for width, starts, lengths, cells in runs:
+        rows = len(starts)
+        sums = torch.zeros(3, rows, 4, device=theta.device)
+        at_once = WIDTHS[-1] // width
+        _kernel[(triton.cdiv(rows, at_once),)](
+            *(theta, g, m, v, part, starts, lengths, *sums, rows),
+            *(*betas, *step, *last, *weights),
+            has_part=len(part) > 0,
+            at_once=at_once,
+            width=width,
+        )
+        for allocation, of_runs in zip((own, cross, following), sums.double(), strict=True):
+            allocation.index_add_(0, cells, of_runs)
