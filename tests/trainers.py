@@ -55,7 +55,9 @@ def start(data, folder, objective, *more, optimizer="lca_adam", common=(), worke
         *(["--source-lang=en", "--target-lang=de"] if objective == "mt" else []),
         *([f"--lca-log={folder}/log"] if optimizer == "lca_adam" else []),
         *(f"--optimizer={optimizer}", "--lr=0.01", "--weight-decay=0.01"),
-        *("--dropout=0.1", "--batch-size=5", f"--save-dir={folder}/checkpoints", "--cpu", *more),
+        *("--dropout=0.1", "--batch-size=5", f"--save-dir={folder}/checkpoints", "--cpu"),
+        "--num-workers=0",
+        *more,
     ]
     parser = options.get_training_parser()
     cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, arguments))
