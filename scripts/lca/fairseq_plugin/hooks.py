@@ -93,7 +93,7 @@ def _counting(task_step: Callable, trainer: Trainer) -> Callable:
     def counted(*args, **kwargs):
         result = task_step(*args, **kwargs)
         done = trainer.lca_tokens
-        done.append(float(result[1]))
+        done.append(result[1])  # on the device still: nothing waits for it here
         if len(done) == trainer.lca_micro_batches // 2 and trainer.cfg.optimizer.lca_cross_batch:
             params = (p for p in trainer._model.parameters() if p.requires_grad)
             trainer.lca_part_tokens = sum(done)
@@ -106,7 +106,7 @@ def _counting(task_step: Callable, trainer: Trainer) -> Callable:
 def _aggregate_logging_outputs(method: Callable, trainer: Trainer, *args, **kwargs):
     """Learn how many tokens all workers together predicted."""
     result = method(trainer, *args, **kwargs)
-    trainer.lca_tokens = [float(result[1][0])]
+    trainer.lca_tokens = [result[1][0]]
     return result
 
 
@@ -117,9 +117,9 @@ def clip_grad_norm(method: Callable, trainer: Trainer, clip_norm: float):
     adam = _adam(trainer)
     clipped = clip_norm > 0 and float(norm) > clip_norm
     adam.clip_coefficient = clip_norm / float(norm) if clipped else 1.0
-    tokens = sum(trainer.lca_tokens)
-    if 0 < trainer.lca_part_tokens < tokens:
-        adam.part.share = trainer.lca_part_tokens / tokens
+    of_part, tokens = float(trainer.lca_part_tokens), float(sum(trainer.lca_tokens))
+    if 0 < of_part < tokens:
+        adam.part.share = of_part / tokens
         adam.part.scale = adam.clip_coefficient / (tokens * scale)
     else:
         adam.part = None
