@@ -1,4 +1,4 @@
-"""What the estimators are worth where the truth is known: on a quadratic, with and without noise."""
+"""The estimators where the truth is known: on a quadratic, with and without noise."""
 
 import pytest
 import torch

@@ -1,0 +1,100 @@
+"""Tables of how far LCA is from the truth, from a log whose every number is known."""
+
+import numpy as np
+import pytest
+import torch
+
+import toys
+from lca import LAGS
+from lca.allocation import empty
+from lca.analysis.completeness import completeness, probes, summary
+from lca.blocks import partition
+from lca.recorder import EXTRA_UPDATES, Recorder, consolidate
+
+PART = partition(toys.model("clm"))
+CELLS = len(PART.owners)
+UPDATES, EVERY = 6, 3
+PROBED = [1, 3, 6]
+VALUES = {"own_batch": -4.0, "cross_batch": -2.0, "next_batch": -1.0}
+"""The whole sum of every update."""
+
+
+def spread(total):
+    """An allocation of which each cell has as much."""
+    found = empty(PART)
+    found[:, 0] = total / CELLS
+    return found
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    """The loss with dropout falls by 1 at each update; on the fixed batches by half as much."""
+    folder = tmp_path_factory.mktemp("log")
+    recorder = Recorder(folder / "parts", PART, {}, [*LAGS, "probe_train"])
+    for update in range(1, UPDATES + EXTRA_UPDATES + 1):
+        facts, found = {"update": update}, {lag: spread(VALUES[lag]) for lag in LAGS}
+        if update in PROBED:
+            facts |= {"dropout/after": 10.0 - update}
+            facts |= {
+                "probe_train/before": 9 - (update - 1) / 2,
+                "probe_train/after": 9 - update / 2,
+            }
+            found["probe_train"] = spread(-0.5)
+        if update == 1:
+            facts["dropout/before"] = 10.0
+        recorder.record(facts, found)
+    recorder.close_part()
+    consolidate(folder / "parts", folder / "log.parquet", UPDATES)
+    return folder / "log.parquet"
+
+
+def rows(log, reference, estimator):
+    table = completeness(log)
+    return table[(table["reference"] == reference) & (table["estimator"] == estimator)]
+
+
+@pytest.mark.parametrize(("estimator", "value"), [("own_batch", -4.0), ("trapezoid", -1.5)])
+def test_sums_stand_beside_the_change_since_the_beginning(log, estimator, value):
+    found = rows(log, "dropout", estimator)
+    assert found["update"].tolist() == [0, *PROBED]
+    assert found["loss"].tolist() == [10.0, 9.0, 7.0, 4.0]
+    assert found["change"].tolist() == [0.0, -1.0, -3.0, -6.0]
+    np.testing.assert_allclose(found["lca"], [value * update for update in (0, *PROBED)], rtol=1e-3)
+
+
+def test_the_probe_is_summed_over_probed_updates_alone(log):
+    found = rows(log, "train", "probe")
+    assert found["change"].tolist() == [0.0, -0.5, -1.0, -1.5]
+    np.testing.assert_allclose(found["lca"], [0.0, -0.5, -1.0, -1.5], rtol=1e-3)
+
+
+def test_what_was_not_measured_is_left_out(log):
+    assert set(completeness(log)["reference"]) == {"dropout", "train"}
+    assert set(probes(log)["set"]) == {"train"}
+
+
+def test_the_summary_is_of_the_end_and_of_the_worst_moment(log):
+    found = summary(completeness(log)).set_index(["reference", "estimator"])
+    row = found.loc[("dropout", "own_batch")]
+    assert row["gap"] == pytest.approx(3.0, rel=1e-3)
+    assert row["worst"] == pytest.approx(3.0, rel=1e-3)
+    assert found.loc[("train", "probe"), "gap"] == pytest.approx(0.0, abs=1e-3)
+
+
+def test_probes_are_listed_block_by_block(log):
+    found = probes(log)
+    assert sorted(set(found["update"])) == PROBED
+    assert len(found) == len(PROBED) * len(PART.blocks)
+    sums = found.groupby("update")["lca"].sum()
+    np.testing.assert_allclose(sums, torch.full((3,), -0.5), rtol=1e-3)
+
+
+def test_a_run_without_probes_has_empty_tables(tmp_path):
+    recorder = Recorder(tmp_path / "parts", PART, {})
+    for update in range(1, 4):
+        recorder.record({"update": update}, {lag: spread(-1.0) for lag in LAGS})
+    recorder.close_part()
+    consolidate(tmp_path / "parts", tmp_path / "log.parquet", 2)
+    assert completeness(tmp_path / "log.parquet").empty
+    assert probes(tmp_path / "log.parquet").empty
+    assert summary(completeness(tmp_path / "log.parquet")).empty
