@@ -1,8 +1,9 @@
 """What LCA costs an optimizer step on a CUDA card, and how near its kernel is to the card's limit.
 
-The parameters are those of the paper's masked language model as mixed precision has them: one flat
-float32 copy. The kernel reads theta, g, m and v and writes theta, m and v, 28 bytes an element; what
-a copy on the device reaches is the limit. Prints a Markdown table, or a line if there is no card.
+The parameters are those of the paper's masked language model as mixed precision has them: one
+flat float32 copy. The kernel reads theta, g, m and v and writes theta, m and v, 28 bytes an
+element; the limit is what a copy on the card reaches. Prints a Markdown table, or a line if there
+is no card.
 """
 
 import argparse
