@@ -122,13 +122,14 @@ class FakeBin:
 def _write_checkpoint(folder: Path) -> None:
     folder.mkdir()
     state = {"optimizer_history": [{"num_updates": UPDATES + EXTRA_UPDATES}]}
+    state["extra_state"] = {"previous_training_time": 1.0}
     (folder / "checkpoint_last.pt").write_bytes(pickle.dumps(state))
 
 
 def write_log(folder: Path, updates: int, every: int | None = None) -> None:
     """Write the log of a training, in one part or in parts of `every` updates."""
     part = partition(nn.Transformer(8, 2, 2, 2, 8, batch_first=True))
-    recorder = Recorder(folder, part, {"beta1": 0.9})
+    recorder = Recorder(folder, part, {})
     facts = ["loss", "learning_rate", "gradient_norm", "predicted_tokens", "loss_scale"]
     for update in range(1, updates + EXTRA_UPDATES + 1):
         row = {"update": update, "overflows": 0, **dict.fromkeys(facts, update)}

@@ -30,6 +30,7 @@ pytestmark = pytest.mark.slow
 
 BUNDLED = ROOT / "resources/opus/LibreOfficeHelp/v7.4/moses/de-en.txt.zip"
 UPDATES = 40
+PROBE_EVERY = 15
 MAX_TOKENS = 128  # two micro-batches
 CONFIG = {
     "corpora": {
@@ -58,6 +59,7 @@ CONFIG = {
         "tokens_per_sample": 32,
         "precision": "fp32",
         "checkpoint_every": 10,
+        "probe": {"every": PROBE_EVERY, "tokens": 200, "loss_tokens": 400},
     },
 }
 PAPER = yaml.safe_load((ROOT / "config/config.yaml").read_text())
@@ -121,8 +123,11 @@ def test_figure_1_is_there(folder):
 def test_the_log_has_every_update_once(folder, objective):
     table = pq.read_table(run_folder(folder, objective) / "log.parquet")
     assert table["update"].to_pylist() == list(range(1, UPDATES + 1))
-    values = table.to_pandas().to_numpy()
-    assert np.isfinite(values).all()
+    values = table.to_pandas()
+    sometimes = values.filter(regex="^(cross_batch|probe_train|probe_held_out|dropout)/")
+    assert np.isfinite(values.drop(columns=sometimes.columns).to_numpy()).all()
+    probed = values["probe_train/after"].dropna()
+    assert list(probed.index + 1) == [1, *range(PROBE_EVERY, UPDATES + 1, PROBE_EVERY)]
     loss, lr = table["loss"].to_numpy(), table["learning_rate"].to_numpy()
     assert loss[-5:].mean() < loss[:5].mean()
     warmup = CONFIG["training"]["warmup_updates"]

@@ -9,6 +9,7 @@ from fairseq.models import build_model
 
 import progress as module
 from fake_bin import ROOT, write_log
+from lca.recorder import EXTRA_UPDATES
 from plan import parameters, plan, with_sums
 from progress import configuration, markdown, progress, runs
 from status import status
@@ -26,7 +27,7 @@ SPEEDS = {"V100": {"clm": 20}}
 def results(tmp_path):
     """Results of a training whose log ends at update 10 of 40, 2 seconds each, in two parts."""
     folder = tmp_path / "state/toy-clm-en-base-1-0123456789ab"
-    write_log(folder / "log", 8, 5)
+    write_log(folder / "log", 10 - EXTRA_UPDATES, 5)
     for part in (folder / "log").glob("part-*"):
         table = pd.read_parquet(part).assign(seconds=lambda rows: 1e9 + 2.0 * rows["update"])
         table.to_parquet(part)
