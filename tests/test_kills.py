@@ -30,7 +30,7 @@ from trainers import write_data
 pytestmark = pytest.mark.slow
 
 KILLS = 20
-UPDATES = 240
+UPDATES = 400
 SETTINGS = yaml.safe_load((ROOT / "config/config.yaml").read_text())["training"] | {
     "layers": 2,
     "heads": 2,
@@ -130,7 +130,7 @@ def test_twenty_kills_leave_no_trace(data, whole, tmp_path):
         if in_checkpoint:
             process.join()
         else:
-            time.sleep(chance.uniform(0, seconds / 4))
+            time.sleep(chance.uniform(0, seconds / 8))
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.kill()
