@@ -30,7 +30,7 @@ from trainers import write_data
 pytestmark = pytest.mark.slow
 
 KILLS = 20
-UPDATES = 400
+UPDATES = 300
 SETTINGS = yaml.safe_load((ROOT / "config/config.yaml").read_text())["training"] | {
     "layers": 2,
     "heads": 2,
