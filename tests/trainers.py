@@ -53,7 +53,7 @@ def start(data, folder, objective, *more, optimizer="lca_adam", common=(), worke
         *(f"--{s}-{k.replace('_', '-')}={v}" for s in stacks for k, v in SIZES.items()),
         *([] if objective == "mt" else ["--tokens-per-sample=9"]),
         *(["--source-lang=en", "--target-lang=de"] if objective == "mt" else []),
-        *([f"--lca-log={folder}/log"] if optimizer == "lca_adam" else []),
+        *([f"--lca-log={folder}/log"] if optimizer.startswith("lca_") else []),
         *(f"--optimizer={optimizer}", "--lr=0.01", "--weight-decay=0.01"),
         *("--dropout=0.1", "--batch-size=5", f"--save-dir={folder}/checkpoints", "--cpu"),
         "--num-workers=0",
