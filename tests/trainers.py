@@ -62,7 +62,7 @@ def start(
         *(f"--{s}-{k.replace('_', '-')}={v}" for s in stacks for k, v in SIZES.items()),
         *([] if objective == "mt" else ["--tokens-per-sample=9"]),
         *(["--source-lang=en", "--target-lang=de"] if objective == "mt" else []),
-        *([f"--lca-log={folder}/log"] if optimizer == "lca_adam" else []),
+        *([f"--lca-log={folder}/log"] if optimizer.startswith("lca_") else []),
         *(f"--optimizer={optimizer}", "--lr=0.01", "--weight-decay=0.01"),
         *("--dropout=0.1", "--batch-size=5", f"--save-dir={folder}/checkpoints"),
         *("--num-workers=0", *on),
