@@ -172,7 +172,8 @@ def test_claims_have_a_row_for_each_estimator():
 def summary(run=MLM, **facts):
     tables = report_tables.tables(run)
     manifest = report_tables.manifest(run) | facts
-    return RunSummary(run.languages, manifest, tables["losses"], tables["completeness"])
+    read = (tables[name] for name in ("losses", "completeness", "scores"))
+    return RunSummary(run.languages, manifest, *read)
 
 
 def test_a_run_is_summarised():
@@ -209,9 +210,21 @@ def not_finite(run):
     return replace(run, losses=losses)
 
 
+def scoring(run, **scores):
+    return replace(run, scores=run.scores.assign(**scores))
+
+
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
+        (
+            scoring(summary(), masked_loss=6.31),
+            "test loss 6.31, where word frequencies alone give 7.00",
+        ),
+        (
+            scoring(summary(MT), bleu=9.9),
+            "BLEU 9.9 at best: its translations are of hardly any use",
+        ),
         (summary(settings={"total_updates": 500}), "ends after 400 of 500 updates"),
         (not_finite(summary()), "the loss is not finite throughout"),
         (flat(summary()), "hardly learned: the loss went from 8.00 to 8.00"),
@@ -227,6 +240,19 @@ def test_what_is_wrong_with_a_run_is_said(bad, message):
     runs = [bad, *(summary() for _ in range(4))]
     assert message in list(warnings(bad, runs))
     assert [list(warnings(run, runs)) for run in runs[1:]] == [[]] * 4
+
+
+def test_scores_at_the_limits_are_no_reason_to_warn():
+    masked, mt = scoring(summary(), masked_loss=6.29), scoring(summary(MT), bleu=10.0)
+    assert [list(warnings(run, [masked, mt])) for run in (masked, mt)] == [[], []]
+
+
+def test_one_good_test_set_is_enough_and_none_is_no_reason_to_warn():
+    mt = summary(MT)
+    other = mt.scores.assign(test_set="wmt18", bleu=3.0, loss=np.nan)
+    both = replace(mt, scores=pd.concat([mt.scores, other]))
+    none = replace(mt, scores=mt.scores.head(0))
+    assert [list(warnings(run, [both, none])) for run in (both, none)] == [[], []]
 
 
 def test_labels_say_what_tells_runs_apart():

@@ -8,6 +8,7 @@ import yaml
 sys.path.insert(0, str(Path(workflow.basedir).parent / "scripts"))
 
 import experiment
+import sacrebleu
 
 with open(f"{workflow.basedir}/schemas/config.schema.yaml") as file:
     schema = yaml.safe_load(file)
@@ -40,6 +41,7 @@ wildcard_constraints:
     variant="|".join(config["variants"]),
     seed=r"\d+",
     split="train|valid|test",
+    test_set=r"[^.]+",
     scope=rf"joint|{LANGUAGE}",
     suffix=r"(\.[a-z_]+)?",
 
@@ -68,6 +70,40 @@ def dataset(wildcards):
         sys.exit(f"error: {error.args[0]}: add one to `runs` in the configuration")
     scope = "joint" if wildcards.objective == "mt" else wildcards.languages
     return f"results/data/{wildcards.corpus}/{pair}/bin/{scope}"
+
+
+def spm_model(wildcards):
+    """The SentencePiece model that a run's data was encoded with."""
+    folder = Path(dataset(wildcards))
+    return f"{folder.parents[1]}/bpe/{folder.name}/spm.model"
+
+
+def test_sets(wildcards):
+    """What a run is scored on: its corpus's own split, and of the others those with its pair."""
+    own = ["test"] if corpus(wildcards)["test"] else []
+    pairs = {
+        name: sacrebleu.get_langpairs_for_testset(name)
+        for name in corpus(wildcards).get("test_sets", [])
+    }
+    return own + [name for name in pairs if wildcards.languages in pairs[name]]
+
+
+def scored(side):
+    """An input function: one side, 0 or -1, of the test sets; that of a language model is both."""
+
+    def texts(wildcards):
+        language = wildcards.languages.split("-")[side]
+        pair = Path(dataset(wildcards)).parents[1]
+        return [
+            (
+                f"{pair}/split/test.{language}.gz"
+                if name == "test"
+                else f"results/test_sets/{name}/{wildcards.languages}/{language}.gz"
+            )
+            for name in test_sets(wildcards)
+        ]
+
+    return texts
 
 
 def languages(wildcards):
