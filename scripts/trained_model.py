@@ -54,6 +54,8 @@ class TrainedModel:
             max_positions=utils.resolve_max_positions(
                 self._task.max_positions(), self._model.max_positions()
             ),
+            ignore_invalid_inputs=True,  # what is too long for the model, as in its training
+            required_batch_size_multiple=1,  # with another, fairseq drops the last sentences
             disable_iterator_cache=True,
         ).next_epoch_itr(shuffle=False)
         criterion = self._task.build_criterion(self._cfg.criterion)
@@ -73,5 +75,7 @@ class TrainedModel:
         processor = sentencepiece.SentencePieceProcessor(model_file=str(bpe))
         hub = GeneratorHubInterface(self._cfg, self._task, [self._model]).to(self._device)
         pieces = processor.encode(list(sentences), out_type=str)
-        found = hub.generate([hub.binarize(" ".join(line)) for line in pieces], beam, **LENGTH)
+        longest = hub.max_positions[0] - 1  # and the end of the sentence
+        sources = [hub.binarize(" ".join(line[:longest])) for line in pieces]
+        found = hub.generate(sources, beam, **LENGTH)
         return [processor.decode(hub.string(best["tokens"]).split()) for best, *_ in found]

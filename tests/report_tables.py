@@ -159,17 +159,31 @@ def _with_run(frame: pd.DataFrame, run: Run) -> pd.DataFrame:
     return frame
 
 
+def attempt(hour: int, finished: str | None, from_update: int) -> dict:
+    """Return one of the attempts at a training."""
+    return {
+        "started": f"2024-05-01T{hour}:00:00+00:00",
+        "finished": finished,
+        "host": "laptop",
+        "from_update": from_update,
+        "devices": ["Some CPU"],
+        "code": {"commit": "c0ffee" * 6, "modified": False, "sha256": "2" * 64},
+    }
+
+
 def manifest(run: Run, updates: int = 400) -> dict:
     """Return a run's manifest, as training leaves it."""
     return {
         "run": run.name,
         "settings": {"layers": 4, "heads": 2, "lr": 0.001, "total_updates": updates},
         "data": {"train.bin": "0" * 64},
-        "started": "2024-05-01T10:00:00+00:00",
-        "finished": "2024-05-01T10:30:00+00:00",
+        "attempts": [
+            attempt(10, None, 0),
+            attempt(11, "2024-05-01T11:10:00+00:00", 100),
+            attempt(12, "2024-05-01T12:20:00+00:00", 200),
+        ],
         "devices": 0,
         "max_tokens": 2048,
-        "host": "laptop",
         "python": "3.11.9",
         "packages": {"torch": "2.13.0", "numpy": "2.4.6"},
         "sha256": {"log": "1" * 64},

@@ -159,7 +159,12 @@ def test_the_manifest_tells_what_was_run(folder, objective):
     assert load(last)["optimizer_history"][-1]["num_updates"] == UPDATES + EXTRA_UPDATES
     assert (manifest["devices"], manifest["max_tokens"]) == (torch.cuda.device_count(), MAX_TOKENS)
     assert {"torch", "ve-fairseq"} < manifest["packages"].keys()
-    assert manifest["started"] <= manifest["finished"]
+    (attempt,) = manifest["attempts"]
+    assert attempt["started"] <= attempt["finished"]
+    assert attempt["from_update"] == 0 and len(attempt["devices"]) == 1
+    assert manifest["text"]["corpus"] == CONFIG["corpora"]["toy"]
+    assert manifest["text"]["bpe"]["vocab_size"] == 300
+    assert f"--lr={TRAINING['lr']}" in manifest["options"].split()
 
 
 @pytest.mark.parametrize("estimator", ["own_batch", "next_batch"])
@@ -213,6 +218,9 @@ def test_a_killed_training_ends_as_if_nothing_had_happened(folder):
     assert status == 0, output
     words = (folder / "results/logs/train/toy/clm/en/base/1.log").read_text()
     assert f"@ {max(saved)} updates" in words
+    killed, second = json.loads((run / "run.json").read_text())["attempts"]
+    assert (killed["finished"], killed["from_update"]) == (None, 0)
+    assert second["finished"] and second["from_update"] == max(saved)
     assert pq.read_table(log).drop_columns("seconds").equals(expected)
     resumed = load(state / "checkpoints/checkpoint_last.pt")["model"]
     assert resumed.keys() == parameters.keys()
@@ -334,14 +342,15 @@ def test_every_model_is_scored_on_its_test_sets(scores):
 
 
 def test_the_perplexity_is_that_of_fairseqs_own_tool(folder, scores):
-    printed = run_fairseq("fairseq-eval-lm", folder, "clm", "--max-tokens=512").stderr
+    printed = run_fairseq("fairseq-eval-lm", folder, "clm", "--tokens-per-sample=32").stderr
     (loss,) = re.findall(r"Loss \(base 2\): ([\d.]+)", printed)
     assert scores["loss"]["clm", "test"] / np.log(2) == pytest.approx(float(loss), abs=2e-4)
 
 
 def test_the_translations_are_those_of_fairseqs_own_tool(folder, scores):
     options = ("--beam=5", "--max-len-a=1.2", "--max-len-b=10", "--remove-bpe=sentencepiece")
-    printed = run_fairseq("fairseq-generate", folder, "mt", *options).stdout
+    all_of_them = "--required-batch-size-multiple=1"  # by default the tool leaves the last two out
+    printed = run_fairseq("fairseq-generate", folder, "mt", *options, all_of_them).stdout
     hypotheses = {int(n): text for n, text in re.findall(r"^H-(\d+)\t.*\t(.*)$", printed, re.M)}
     translations = [hypotheses[number] for number in range(10)]
     references = list(read_lines(folder / "results/data/toy/en-de/split/test.de.gz"))
@@ -351,10 +360,11 @@ def test_the_translations_are_those_of_fairseqs_own_tool(folder, scores):
     assert found["chrF"] > 0
 
 
-def test_masks_are_the_same_whatever_the_seed_of_the_training(folder, scores):
+def test_masks_are_the_same_whatever_the_seed_and_the_batches(folder, scores, monkeypatch):
     data = folder / "results/data/toy/en-de/bin/en"
     last = load(state_of(folder, "mlm") / "checkpoints/checkpoint_last.pt")
     last["cfg"]["common"]["seed"] = last["cfg"]["task"]["seed"] = 7
     torch.save(last, folder / "seed7.pt")
+    monkeypatch.setattr("trained_model.MAX_TOKENS", 64)
     loss = TrainedModel(folder / "seed7.pt", data).loss("test")
     assert loss.nats / loss.tokens == pytest.approx(scores["masked loss"]["mlm", "test"])

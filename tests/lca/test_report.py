@@ -30,7 +30,7 @@ from lca.report.exhibits import (
 )
 from lca.report.explorer import Explorer
 from lca.report.page import TABLES, PageError, RunFiles, packed, page
-from lca.report.runs import RunSummary, agreed, labels, own_facts, warnings
+from lca.report.runs import RunSummary, agreed, hardware, labels, own_facts, version, warnings
 from lca.report.verdicts import arrange, count, survivors
 
 MLM, ESTONIAN, CLM, MT = report_tables.RUNS
@@ -177,11 +177,19 @@ def summary(run=MLM, **facts):
 
 
 def test_a_run_is_summarised():
-    run = summary(devices=2)
+    run = summary()
     assert (run.name, run.objective, run.updates) == (MLM.name, "mlm", 400)
     assert run.first_loss > run.last_loss == pytest.approx(report_tables.LAST)
     assert run.shares == pytest.approx(report_tables.ESTIMATORS)
-    assert (run.duration, run.device) == (timedelta(minutes=30), "2 GPUs")
+    assert (run.duration, run.device) == (timedelta(minutes=30), "Some CPU")
+
+
+def test_an_attempt_says_what_it_ran_on_and_by_which_code():
+    attempt = report_tables.attempt(10, None, 0)
+    assert hardware(attempt | {"devices": ["A100", "A100"]}) == "2 × A100"
+    assert version(attempt) == "c0ffeec0ff"
+    assert version(attempt | {"code": attempt["code"] | {"modified": True}}).endswith("changes")
+    assert version(attempt | {"code": attempt["code"] | {"commit": None}}) == "sha256 2222222222"
 
 
 def test_a_run_without_measurements_has_no_shares():
@@ -262,9 +270,9 @@ def test_labels_say_what_tells_runs_apart():
 
 
 def test_facts_are_those_of_all_runs_or_of_one():
-    runs = [summary(MLM), summary(MT, host="cluster")]
+    runs = [summary(MLM), summary(MT, python="3.12.1")]
     assert agreed(runs)["settings.lr"] == "0.001"
-    assert own_facts(runs[1], runs) == {"run": MT.name, "host": "cluster"}
+    assert own_facts(runs[1], runs) == {"run": MT.name, "python": "3.12.1"}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from .exhibits import Figure, Table, number, title
 from .explorer import Explorer, estimator_label
-from .runs import RULE, RunSummary, agreed, labels, own_facts, warnings
+from .runs import RULE, RunSummary, agreed, hardware, labels, own_facts, version, warnings
 from .verdicts import arrange, count, survivors
 
 MOST_BYTES = 15_000_000
@@ -120,7 +120,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"estimator": estimator_label, "digits": number}
-    functions = (count, survivors, agreed, own_facts, title)
+    functions = (count, survivors, agreed, own_facts, title, hardware, version)
     environment.globals |= {function.__name__: function for function in functions}
     environment.globals |= {"gradients": GRADIENTS, "rule": RULE}
     return environment

@@ -65,16 +65,29 @@ class RunSummary:
         return float(self.losses["loss"].iloc[-1])
 
     @property
+    def facts(self) -> dict:
+        """The manifest without the attempts."""
+        return {key: value for key, value in self.manifest.items() if key != "attempts"}
+
+    @property
+    def attempts(self) -> list[dict]:
+        """The attempts at training it (see `provenance`), the last of which finished it."""
+        return self.manifest["attempts"]
+
+    @property
     def duration(self) -> timedelta:
-        """Time between start and end of the job that finished the training."""
-        ends = (datetime.fromisoformat(self.manifest[key]) for key in ("finished", "started"))
-        return next(ends) - next(ends)
+        """Time that all attempts took together, without those that were killed."""
+        times = [
+            [datetime.fromisoformat(attempt[key]) for key in ("started", "finished")]
+            for attempt in self.attempts
+            if attempt["finished"]
+        ]
+        return sum((end - start for start, end in times), timedelta())
 
     @property
     def device(self) -> str:
-        """What it was trained on."""
-        devices = self.manifest["devices"]
-        return f"{devices} GPU{'s' * (devices > 1)}" if devices else "CPU"
+        """What it was trained on in the end."""
+        return hardware(self.attempts[-1])
 
     @property
     def shares(self) -> dict[str, float]:
@@ -84,6 +97,20 @@ class RunSummary:
         rows = self.completeness[measured == reference]
         last = rows.sort_values("update", kind="stable").groupby("estimator", sort=False).tail(1)
         return dict(zip(last["estimator"], last["lca"] / last["change"], strict=True))
+
+
+def hardware(attempt: dict) -> str:
+    """Return the cards of an attempt, or its processor, such as `2 × Tesla V100`."""
+    found = Counter(attempt["devices"])
+    return ", ".join(f"{n} × {name}" if n > 1 else name for name, n in found.items())
+
+
+def version(attempt: dict) -> str:
+    """Return the code of an attempt: the commit, or the beginning of the code's checksum."""
+    code = attempt["code"]
+    if code["commit"] is None:
+        return f"sha256 {code['sha256'][:10]}"
+    return code["commit"][:10] + (" with changes" if code["modified"] else "")
 
 
 def labels(runs: list[str]) -> list[str]:
@@ -154,7 +181,7 @@ def flatten(facts: dict, prefix: str = "") -> dict[str, str]:
 
 def agreed(runs: Iterable[RunSummary]) -> dict[str, str]:
     """Return the facts in which all runs agree, by dotted keys."""
-    first, *others = (flatten(run.manifest) for run in runs)
+    first, *others = (flatten(run.facts) for run in runs)
     return {
         key: value
         for key, value in first.items()
@@ -165,4 +192,4 @@ def agreed(runs: Iterable[RunSummary]) -> dict[str, str]:
 def own_facts(run: RunSummary, runs: Iterable[RunSummary]) -> dict[str, str]:
     """Return the facts of a run that are not those of all runs."""
     common = agreed(runs)
-    return {key: value for key, value in flatten(run.manifest).items() if key not in common}
+    return {key: value for key, value in flatten(run.facts).items() if key not in common}
