@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import jsonschema
+import sacrebleu
 
 OBJECTIVES = ("mlm", "clm", "mt")
 
@@ -43,6 +44,10 @@ def check(config: dict, schema: dict) -> None:
         raise ConfigError(_explain(error))
     for number, entry in enumerate(config["runs"]):
         _check_entry(entry, f"runs[{number}]", config["corpora"])
+    for corpus, entry in config["corpora"].items():
+        for name in entry.get("test_sets", []):
+            if name not in (accepted := sacrebleu.get_available_testsets()):
+                raise ConfigError(_refuse(f"corpora.{corpus}.test_sets", name, accepted))
     required = schema["$defs"]["training"]["properties"].keys() - OPTIONAL
     if missing := required - config["training"].keys():
         raise ConfigError(f"training.{min(missing)}: missing")
