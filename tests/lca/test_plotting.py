@@ -9,6 +9,7 @@ from scipy.stats import pearsonr
 
 import synthetic
 from lca.analysis.curves import curves as read_curves
+from lca.analysis.curves import head_curves
 from lca.analysis.similarity import p_value, profiles, separation, similarities
 from lca.analysis.totals import totals as read_totals
 from lca.plotting import (
@@ -42,7 +43,8 @@ def logged(folder, number, updates=UPDATES, **size):
     facets = synthetic.facets(number)
     path = folder / f"{number}.parquet"
     synthetic.write_log(path, facets["objective"], updates, number, **SIZE | size)
-    return read_totals(path).assign(**facets), read_curves(path).assign(**facets)
+    totals = read_totals(path, head_curves(path)).assign(**facets)
+    return totals, read_curves(path).assign(**facets)
 
 
 @pytest.fixture(scope="module")
