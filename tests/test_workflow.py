@@ -231,6 +231,7 @@ def test_snakemakes_own_report_has_the_figures_with_captions_and_labels(finished
     finished.run("--report", "report.html")
     page = (finished.folder / "report.html").read_text()
     for words in (
+        "Who lowered the loss?",
         "Beyond the paper",
         "Figure 1",
         "own_batch",
