@@ -257,6 +257,18 @@ def test_what_the_configuration_does_not_have_is_one_line(finished, target, mess
     assert "Traceback" not in output and "Exception" not in output
 
 
+def test_an_estimator_that_will_not_be_recorded_is_one_line_before_any_training(finished):
+    (finished.folder / "without.yaml").write_text("training: {trapezoid: false}")
+    status, output = snakemake(
+        finished.folder,
+        *("--dry-run", "results/figures/figure1.trapezoid.pdf"),
+        *("--configfile", "toy.yaml", "without.yaml"),
+    )
+    assert status != 0
+    (line,) = [line for line in output.splitlines() if line.startswith("error")]
+    assert line.startswith("error: trapezoid: not recorded by variant base; with `training.trapez")
+
+
 def test_an_estimator_that_was_not_recorded_is_one_line(finished):
     path = finished.folder / "results/runs/toy/clm/en/base/1/totals.parquet"
     whole = path.read_bytes()
