@@ -325,6 +325,13 @@ def test_without_a_probe_completeness_says_so():
     assert texts(panel) == ["no update was probed"]
 
 
+def test_without_held_out_text_its_bars_are_labelled_as_missing():
+    probes = synthetic.probes(synthetic.facets(MT), UPDATES, **SIZE).query("set == 'train'")
+    attention, _ = held_out.draw(probes).axes
+    assert texts(attention.get_legend()) == ["training text", "no held-out text"]
+    assert {bar.get_height() for bar in attention.containers[1]} == {0}
+
+
 def test_held_out_draws_mean_contributions_of_both_sets():
     probes = synthetic.probes(synthetic.facets(MT), 1000, **SIZE)
     attention, forward = held_out.draw(probes).axes
