@@ -60,7 +60,7 @@ def check(config: dict, schema: dict) -> None:
 
 def check_recorded(config: dict, estimator: str) -> None:
     """Raise `ConfigError` if the main runs do not record an estimator that is to be drawn."""
-    variant = next(iter(config["variants"]))
+    variant = _base_first(config)[0]
     if estimator == "trapezoid" and not settings(config, variant)["trapezoid"]:
         raise ConfigError(
             f"{estimator}: not recorded by variant {variant}; with `training.trapezoid: true`, "
