@@ -50,9 +50,11 @@ install: .venv/.installed ## install what the workflow needs into .venv
 	@$(call create_venv,.venv)
 	$(bin)/$(pip_install) --requirement $<
 	# See that it works, and keep the byte code of what every job imports even where Python is told
-	# to write none, as in many containers: the difference is 6 seconds a job.
+	# to write none, as in many containers: the difference is 6 seconds a job. An optimizer imports
+	# torch._dynamo: two more.
 	env -u PYTHONDONTWRITEBYTECODE $(bin)/python -W ignore -c 'import logging; logging.disable();
-	import fairseq, matplotlib.pyplot, pandas, pyarrow.parquet, scipy.stats, snakemake.cli, torch'
+	import fairseq_cli.train, matplotlib.pyplot, numba, pandas, pyarrow.parquet, scipy.cluster.hierarchy
+	import scipy.stats, snakemake.cli, torch._dynamo'
 	touch $@
 
 .venv/.installed-dev: envs/requirements-dev.txt .venv/.installed

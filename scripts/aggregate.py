@@ -15,10 +15,7 @@ from lca.analysis.milestones import milestones
 from lca.analysis.totals import totals
 from manifest import read_manifest
 
-TABLES = {
-    table.__name__: table
-    for table in (totals, curves, head_curves, milestones, losses, completeness, probes)
-}
+TABLES = (curves, head_curves, milestones, losses, completeness, probes)
 
 
 def check(log: Path, updates: int) -> None:
@@ -35,9 +32,11 @@ def check(log: Path, updates: int) -> None:
 def main(log: Path, manifest: Path, run: Run, outputs: dict[str, Path]) -> None:
     """Write each table of the run to the file that `outputs` has under its name, and a summary."""
     check(log, read_manifest(manifest)["settings"]["total_updates"])
-    for name, table in TABLES.items():
-        with_run(table(log), run).to_parquet(outputs[name], index=False)
-    found = summary(pd.read_parquet(outputs["completeness"]))
+    tables = {table.__name__: table(log) for table in TABLES}
+    tables["totals"] = totals(log, tables["head_curves"])
+    found = summary(tables["completeness"])
+    for name, table in tables.items():
+        with_run(table, run).to_parquet(outputs[name], index=False)
     found.to_csv(outputs["summary"], index=False, float_format="%.4g")
 
 

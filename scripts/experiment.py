@@ -59,6 +59,18 @@ def check(config: dict, schema: dict) -> None:
         if name not in accepted or name.split("/")[1] != objective:
             choices = [choice for choice in accepted if choice.split("/")[1] == objective]
             raise ConfigError(_refuse(f"main_runs.{objective}", name, choices))
+    for estimator in (config["figures"]["estimator"], *config["figures"]["also"]):
+        check_recorded(config, estimator)
+
+
+def check_recorded(config: dict, estimator: str) -> None:
+    """Raise `ConfigError` if the main runs do not record an estimator that is to be drawn."""
+    variant = _base_first(config)[0]
+    if estimator == "trapezoid" and not settings(config, variant)["trapezoid"]:
+        raise ConfigError(
+            f"{estimator}: not recorded by variant {variant}; with `training.trapezoid: true`, "
+            "`snakemake` trains and draws it"
+        )
 
 
 def runs(config: dict) -> list[Run]:

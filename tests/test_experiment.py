@@ -182,6 +182,10 @@ def test_pairs_without_english_and_languages_without_translation():
         ({"seeds": [1, 1]}, r"seeds: .*non-unique"),
         ({"main_runs": {"clm": "europarl/clm/fr"}}, r"main_runs.clm: unknown value .*clm/fi"),
         ({"main_runs": {"clm": "europarl/mlm/en"}}, r"main_runs.clm: unknown value"),
+        (
+            {"figures": {"also": ["trapezoid"]}, "training": {"trapezoid": False}},
+            r"trapezoid: not recorded by variant base; with `training.trapezoid: true`",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_key(change, message):

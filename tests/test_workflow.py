@@ -302,6 +302,7 @@ def test_snakemakes_own_report_has_the_figures_with_captions_and_labels(finished
     finished.run("--report", "report.html")
     page = (finished.folder / "report.html").read_text()
     for words in (
+        "Who lowered the loss?",
         "Beyond the paper",
         "Figure 1",
         "own_batch",
@@ -325,6 +326,18 @@ def test_what_the_configuration_does_not_have_is_one_line(finished, target, mess
     assert status != 0
     assert [line for line in output.splitlines() if line.startswith(f"error: {message}")]
     assert "Traceback" not in output and "Exception" not in output
+
+
+def test_an_estimator_that_will_not_be_recorded_is_one_line_before_any_training(finished):
+    (finished.folder / "without.yaml").write_text("training: {trapezoid: false}")
+    status, output = snakemake(
+        finished.folder,
+        *("--dry-run", "results/figures/figure1.trapezoid.pdf"),
+        *("--configfile", "toy.yaml", "without.yaml"),
+    )
+    assert status != 0
+    (line,) = [line for line in output.splitlines() if line.startswith("error")]
+    assert line.startswith("error: trapezoid: not recorded by variant base; with `training.trapez")
 
 
 def test_an_estimator_that_was_not_recorded_is_one_line(finished):

@@ -9,6 +9,7 @@ from scipy.stats import pearsonr
 
 import synthetic
 from lca.analysis.curves import curves as read_curves
+from lca.analysis.curves import head_curves
 from lca.analysis.similarity import p_value, profiles, separation, similarities
 from lca.analysis.totals import totals as read_totals
 from lca.plotting import (
@@ -43,7 +44,8 @@ def logged(folder, number, updates=UPDATES, **size):
     facets = synthetic.facets(number)
     path = folder / f"{number}.parquet"
     synthetic.write_log(path, facets["objective"], updates, number, **SIZE | size)
-    return read_totals(path).assign(**facets), read_curves(path).assign(**facets)
+    totals = read_totals(path, head_curves(path)).assign(**facets)
+    return totals, read_curves(path).assign(**facets)
 
 
 @pytest.fixture(scope="module")
@@ -361,6 +363,13 @@ def test_without_a_probe_completeness_says_so():
     table = synthetic.completeness(synthetic.facets(MLM), 1000)[:0]
     (panel,) = completeness.draw(table, summing_to({"own_batch": -1})).axes
     assert texts(panel) == ["no update was probed"]
+
+
+def test_without_held_out_text_its_bars_are_labelled_as_missing():
+    probes = synthetic.probes(synthetic.facets(MT), UPDATES, **SIZE).query("set == 'train'")
+    attention, _ = held_out.draw(probes).axes
+    assert texts(attention.get_legend()) == ["training text", "no held-out text"]
+    assert {bar.get_height() for bar in attention.containers[1]} == {0}
 
 
 def test_held_out_draws_mean_contributions_of_both_sets():

@@ -157,6 +157,10 @@ def estimator(wildcards):
     accepted = schema["properties"]["figures"]["properties"]["estimator"]["enum"]
     if name not in accepted:
         sys.exit(f"error: there is no estimator {name!r}; accepted: {', '.join(accepted)}")
+    try:
+        experiment.check_recorded(config, name)
+    except experiment.ConfigError as error:
+        sys.exit(f"error: {error}")
     return name
 
 
