@@ -82,11 +82,11 @@ def splits(wildcards):
     return ["train", *(split for split in ("valid", "test") if corpus(wildcards)[split])]
 
 
-def encoded(wildcards):
-    """The encoded text of a scope, as train_source, train_target, valid_source and so on."""
+def parts(wildcards):
+    """The text of a scope, as train_source, train_target, valid_source and so on."""
     sides = list(zip(("source", "target"), languages(wildcards)))
     return {
-        f"{split}_{side}": f"{PAIR}/bpe/{{scope}}/{split}.{language}".format(**wildcards)
+        f"{split}_{side}": f"{PAIR}/split/{split}.{language}.gz".format(**wildcards)
         for side, language in sides
         for split in splits(wildcards)
     }

@@ -104,25 +104,10 @@ rule learn_bpe:
         "../../scripts/learn_bpe.py"
 
 
-rule encode:
-    input:
-        text=f"{PAIR}/split/{{split}}.{{language}}.gz",
-        model=rules.learn_bpe.output.model,
-    output:
-        text=temp(f"{PAIR}/bpe/{{scope}}/{{split}}.{{language}}"),
-    log:
-        "results/logs/encode/{corpus}/{source}-{target}/{scope}/{split}.{language}.log",
-    priority: 1
-    conda:
-        "../../envs/data.yaml"
-    threads: 2
-    script:
-        "../../scripts/encode.py"
-
-
 rule binarise:
     input:
-        unpack(encoded),
+        unpack(parts),
+        model=rules.learn_bpe.output.model,
         dictionary=rules.learn_bpe.output.dictionary,
     output:
         folder=directory(f"{PAIR}/bin/{{scope}}"),
