@@ -23,6 +23,7 @@ def reference(schema: dict) -> str:
     sections = [
         ("Top level", schema),
         ("A corpus: `corpora.NAME`", schema["$defs"]["corpus"]),
+        ("A part: `corpora.NAME.parts`", schema["$defs"]["part"]),
         ("An entry of `runs`", schema["$defs"]["runs"]),
         ("`training` and every variant", schema["$defs"]["training"]),
     ]
@@ -53,8 +54,9 @@ def _values(entry: dict) -> str:
         return f"list of {_values(item)}" if "$ref" not in item else "list"
     if "$ref" in entry:
         return "mapping"
-    kind = entry["type"] if isinstance(entry["type"], str) else " or ".join(entry["type"])
-    kind = {"object": "mapping", "string": "text"}.get(kind, kind)
+    types = [entry["type"]] if isinstance(entry["type"], str) else entry["type"]
+    names = {"object": "mapping", "string": "text"}
+    kind = " or ".join(names.get(name, name) for name in types)
     limits = {
         "minimum": "≥",
         "exclusiveMinimum": ">",
@@ -62,7 +64,7 @@ def _values(entry: dict) -> str:
         "exclusiveMaximum": "<",
     }
     bounds = [f"{sign} {entry[limit]}" for limit, sign in limits.items() if limit in entry]
-    return " ".join([kind.replace("string or null", "text or null"), *bounds])
+    return " ".join([kind, *bounds])
 
 
 if __name__ == "__main__":
