@@ -13,7 +13,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
-BENCHES = ("optimizer", "training", "log", "figures", "card")
+BENCHES = ("optimizer", "training", "log", "figures", "data", "card")
 BEGIN, END = "<!-- written by `make bench` -->\n", "<!-- end -->\n"
 
 
