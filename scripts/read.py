@@ -1,16 +1,18 @@
 """Read the aligned sentences of a corpus, whatever form they come in."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from command import run
 from job import InputError, job
 from manifest import sha256, write_manifest
 from opus import corpus_files, local_name
 from sources import texts
-from text import Text, check_intact, read_pairs, write_lines
+from text import Text, check_intact, copy_lines, write_bytes
 
 
 def opus_read(
@@ -65,20 +67,23 @@ def read(
     are an `InputError`.
     """
     scratch = Path(source_text).parent
-    counts = []
     with (
         aligned_texts(corpus, source, target, folder and Path(folder), scratch) as parts,
-        write_lines(source_text) as write_source,
-        write_lines(target_text) as write_target,
+        write_bytes(source_text) as source_file,
+        write_bytes(target_text) as target_file,
+        ThreadPoolExecutor(2) as threads,
     ):
-        for part in parts:
-            pairs = 0
-            for source_line, target_line in read_pairs(*part):
-                write_source(source_line)
-                write_target(target_line)
-                pairs += 1
-            counts.append(pairs)
-    return counts
+        files = (source_file, target_file)
+        counts = list(threads.map(_copy_all, zip(*parts, strict=True), files))
+        for sides, lines in zip(parts, zip(*counts, strict=True), strict=True):
+            if lines[0] != lines[1]:
+                raise InputError(f"{sides[0]}: {lines[0]} lines, but {lines[1]} in {sides[1]}")
+    return counts[0]
+
+
+def _copy_all(side: Iterable[Text], file: BinaryIO) -> list[int]:
+    """Append the texts of one side to a file; return the number of lines of each."""
+    return [copy_lines(text, file) for text in side]
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ A text may also be a member of a .zip or .tar archive, which is read without unp
 """
 
 import bz2
+import codecs
 import gzip
 import io
 import lzma
@@ -116,6 +117,33 @@ def check_intact(path: Path, name: object) -> None:
         raise InputError(f"{name}: damaged or truncated: {error}") from error
 
 
+def copy_lines(text: Text, file: BinaryIO) -> int:
+    """Append the lines of a text to an open file; return their number.
+
+    Errors are those of `read_lines`, but nothing is decoded line by line, and other threads may
+    run meanwhile.
+    """
+    lines, end = 0, b"\n"
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        with open_text(text) as source:
+            while block := source.read(CHUNK):
+                decoder.decode(block)
+                file.write(block)
+                lines += block.count(b"\n")
+                end = block[-1:]
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        line = lines + 1 + error.object[: error.start].count(b"\n")
+        raise InputError(f"{text}: line {line}: not UTF-8: {error.reason}") from error
+    except DAMAGE as error:
+        raise InputError(f"{text}: damaged or truncated after line {lines}: {error}") from error
+    if end != b"\n":
+        file.write(b"\n")
+        lines += 1
+    return lines
+
+
 def read_pairs(source: Text, target: Text) -> Iterator[tuple[str, str]]:
     """Yield the aligned lines of two texts; an `InputError` where one ends before the other."""
     pairs = zip_longest(read_lines(source), read_lines(target))
@@ -127,19 +155,30 @@ def read_pairs(source: Text, target: Text) -> Iterator[tuple[str, str]]:
 
 
 @contextmanager
-def write_lines(path: str | Path) -> Iterator[Callable[[str], object]]:
-    """Give a function that writes one line; the file appears when all of them are written.
+def write_bytes(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a file for writing that appears when all is written, compressed if it ends in .gz.
 
-    The same lines always give the same bytes: the gzip header holds neither a time nor a name.
+    The same content always gives the same bytes: the gzip header holds neither a time nor a name.
     """
     path = Path(path)
     temporary = path.with_name(f"{path.name}.part")
     try:
         with open(temporary, "wb") as file:
             if path.suffix == ".gz":
-                file = gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0)
-            with io.TextIOWrapper(file, encoding="utf-8", newline="\n") as lines:
-                yield lambda line: lines.write(f"{line}\n")
+                with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed:
+                    yield packed
+            else:
+                yield file
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def write_lines(path: str | Path) -> Iterator[Callable[[str], object]]:
+    """Give a function that writes one line, to a file as `write_bytes` opens it."""
+    with (
+        write_bytes(path) as file,
+        io.TextIOWrapper(file, encoding="utf-8", newline="\n") as lines,
+    ):
+        yield lambda line: lines.write(f"{line}\n")

@@ -104,13 +104,14 @@ def test_held_out_sets_that_leave_nothing_to_train_on(tmp_path, database):
 
 
 def test_the_room_for_all_together(tmp_path, database, disk):
-    check([opus()] * 10, None, database, tmp_path)
+    """Each pair is 1 MB as moses, and 3 files of 1 MB as raw."""
+    disk.free = 2 * 7 * 1_024_000
+    check([opus()] * 2, None, database, tmp_path)
+    disk.free -= 1
+    assert "are free" in refusal(tmp_path, *[opus()] * 2, database=database)
+    disk.free = 100_000_000
     message = f"{tmp_path}: 0.1 GB are free, but what is to be fetched and made of it takes about"
-    assert refusal(tmp_path, *[opus()] * 20, database=database) == f"{message} 0.1 GB"
-    disk.free = 1_000_000
-    assert refusal(tmp_path, opus("raw"), database=database) == (
-        f"{tmp_path}: 0.0 GB are free, but what is to be fetched and made of it takes about 0.0 GB"
-    )
+    assert refusal(tmp_path, *[opus("raw")] * 10, database=database) == f"{message} 0.2 GB"
 
 
 def write_sides(folder, **sides):

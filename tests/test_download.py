@@ -3,59 +3,18 @@
 import io
 import random
 import tarfile
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from threading import Event, Thread
 
 import pytest
 
 import fetch
 import opus_tree
 from download import download
+from http_server import serve
 from job import InputError
 from opus import corpus_files, local_name
 from opus_tree import FORMATS, ROOT, corpus, truncate, write_tree
 
 LARGE = 5 * fetch.CHUNK
-
-
-class Handler(SimpleHTTPRequestHandler):
-    """Serves a mirror as OPUS does, at /OPUS-CORPUS/..., and fails as the server's plan says.
-
-    The plan is a list of what to do with one GET after the other, and then all goes well: a status
-    to answer with, "truncate" (send half and hang up), "stall" (send half and then nothing).
-    Goes on from any byte, unless the server is not to `resume`.
-    """
-
-    def do_GET(self):
-        self.server.ranges.append(self.headers.get("Range"))
-        fault = self.server.plan.pop(0) if self.server.plan else None
-        if isinstance(fault, int):
-            return self.send_error(fault)
-        try:
-            content = Path(self.translate_path(self.path)).read_bytes()
-        except OSError:
-            return self.send_error(404)
-        start = 0
-        if self.server.resume and (asked := self.headers.get("Range")):
-            start = int(asked.removeprefix("bytes=").rstrip("-"))
-            if start >= len(content):
-                return self.send_error(416)
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(content) - start))
-        self.end_headers()
-        rest = content[start:]
-        self.wfile.write(rest if fault is None else rest[: len(rest) // 2])
-        if fault == "stall":
-            self.wfile.flush()
-            self.server.closing.wait(30)
-
-    def translate_path(self, path):
-        return super().translate_path(path.replace("/OPUS-", "/"))
-
-    def log_message(self, *args):
-        pass
 
 
 @pytest.fixture
@@ -73,14 +32,8 @@ def server(mirror, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     for name, value in (("TIMEOUT", 0.5), ("WAIT", 0.01), ("ATTEMPTS", 4)):
         monkeypatch.setattr(fetch, name, value)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=mirror))
-    server.plan, server.ranges, server.resume, server.closing = [], [], True, Event()
-    server.url = f"http://127.0.0.1:{server.server_port}/OPUS-"
-    Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield server
-    server.closing.set()
-    server.shutdown()
-    server.server_close()
+    with serve(mirror) as server:
+        yield server
 
 
 @pytest.fixture
@@ -161,9 +114,9 @@ def test_a_server_that_comes_back(server, large, tmp_path, fault):
     fetch.fetch(server.url + name, tmp_path / "got.zip")
     assert (tmp_path / "got.zip").read_bytes() == content
     assert not (tmp_path / "partial-got.zip").exists()
-    assert len(server.ranges) == 3
+    assert len(server.requests) == 3
     if fault in ("truncate", "stall"):  # the third attempt has but a quarter left to do
-        assert int(server.ranges[2].removeprefix("bytes=").rstrip("-")) > len(content) / 2
+        assert int(server.requests[2][1].removeprefix("bytes=").rstrip("-")) > len(content) / 2
 
 
 def test_a_server_that_cannot_resume(server, large, tmp_path):
@@ -191,7 +144,7 @@ def test_a_later_call_goes_on(server, large, tmp_path):
     have = (tmp_path / "partial-got.zip").stat().st_size
     assert have > len(content) / 2
     fetch.fetch(server.url + name, tmp_path / "got.zip")
-    assert server.ranges[-1] == f"bytes={have}-"
+    assert server.requests[-1][1] == f"bytes={have}-"
     assert (tmp_path / "got.zip").read_bytes() == content
 
 
@@ -216,7 +169,7 @@ def test_a_file_that_the_server_lacks_is_asked_for_once(mirror, folder, database
     (mirror / ROOT / "raw" / "en.zip").unlink()
     with pytest.raises(InputError, match=f"^{server.url}{ROOT}/raw/en.zip: HTTP 404"):
         download(corpus("raw"), "en", "de", folder, database=database)
-    assert len(server.ranges) == 3
+    assert len(server.requests) == 3
     assert not folder.exists()
 
 
@@ -227,7 +180,7 @@ def test_of_several_files_those_that_have_arrived_are_kept(mirror, folder, datab
         download(corpus("raw"), "en", "de", folder, database=database)
     download(corpus("raw"), "en", "de", folder, database=database)
     assert contents(folder) == {n: (mirror / p).read_bytes() for n, p in names("raw").items()}
-    assert len(server.ranges) == 2 + 2
+    assert len(server.requests) == 2 + 2
 
 
 def test_a_file_that_is_truncated_on_the_server(mirror, folder, database, server):

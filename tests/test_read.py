@@ -74,7 +74,7 @@ def assert_fails(tmp_path, form, message):
 
 def test_moses_sides_of_unequal_length(tmp_path):
     opus_tree.write_moses(tmp_path, {"de": b"eins\nzwei\n", "en": b"one\n"})
-    message = r"de-en.txt.zip: \*.en: ends after line 1, .*de-en.txt.zip: \*.de goes on"
+    message = r"de-en.txt.zip: \*.en: 1 lines, but 2 in .*de-en.txt.zip: \*.de"
     assert_fails(tmp_path, "moses", message)
 
 

@@ -34,6 +34,7 @@ rule read:
         "results/logs/read/{corpus}/{source}-{target}.log",
     conda:
         "../../envs/data.yaml"
+    threads: 2
     params:
         corpus=origin,
         source=lambda wildcards: wildcards.source,
