@@ -1,4 +1,4 @@
-"""What preparing data takes: time and peak memory of each step, beside the tools run by hand.
+"""What preparing data takes: time and memory of each step, beside the tools run by hand.
 
 A corpus of Europarl's size, made of the bundled text: each of its pairs is joined with another one,
 every time a different one, so that no two are equal and sentences are as long as Europarl's. By
@@ -19,6 +19,7 @@ import zipfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -136,19 +137,29 @@ def unpack() -> None:
             shutil.copyfileobj(source, target)
 
 
-def measure(step: Callable[[int], None], size: int) -> tuple[float, float]:
-    """Run a step in this process: its seconds, and the most MB of this or a child process."""
+class Cost(NamedTuple):
+    """What a step takes, with its child processes."""
+
+    seconds: float
+    cpu_seconds: float
+    memory: float
+    """The most MB of one process."""
+
+
+def measure(step: Callable[[int], None], size: int) -> Cost:
+    """Run a step in this process."""
     log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
     start = time.perf_counter()
     step(size)
     seconds = time.perf_counter() - start
-    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return seconds, max(usage.ru_maxrss for usage in used) * 1024 / 1e6
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    cpu_seconds = sum(usage.ru_utime + usage.ru_stime for usage in used)
+    return Cost(seconds, cpu_seconds, max(usage.ru_maxrss for usage in used) * 1024 / 1e6)
 
 
-def in_a_new_process(step: Callable[[int], None], size: int) -> tuple[float, float]:
+def in_a_new_process(step: Callable[[int], None], size: int) -> Cost:
     """Return what `measure` does, in a process that has done nothing else."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         return process.submit(measure, step, size).result()
@@ -160,18 +171,18 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=PAIRS, help="sentence pairs of the corpus")
     parser.add_argument("--vocab-size", type=int, default=32_000, help="pieces of the BPE")
     arguments = parser.parse_args()
-    print(f"| data, {arguments.pairs:,} pairs | s | MB | by hand, s | by hand, MB |")
-    print("|---|---|---|---|---|", flush=True)
+    print(f"| data, {arguments.pairs:,} pairs | s | CPU s | MB | by hand, s | CPU s | MB |")
+    print("|---|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         archive = Path("download/Bench_v1_moses_de-en.txt.zip")
         write_corpus(archive, arguments.pairs)
         for name, steps in STEPS.items():
-            cells = []
-            for step in filter(None, steps):
-                seconds, memory = in_a_new_process(step, arguments.vocab_size)
-                cells += [f"{seconds:.0f}", f"{memory:.0f}"]
-            print(f"| {name} | {' | '.join([*cells, '', ''][:4])} |", flush=True)
+            cells = [name]
+            for step in steps:
+                cost = step and in_a_new_process(step, arguments.vocab_size)
+                cells += [f"{number:.0f}" for number in cost] if cost else [""] * 3
+            print(f"| {' | '.join(cells)} |", flush=True)
             if name == "split":
                 unpack()
         made = [archive, *Path().glob("*.gz"), *Path("bin").iterdir()]

@@ -1,71 +1,159 @@
-"""What LCA costs a whole training, on the CPU: throughput against plain fairseq.
+"""What LCA costs a whole training: throughput against plain fairseq, on the CPU and on a card.
 
-fairseq's own Trainer makes the same updates of two micro-batches of random text with and without
-LCA, one variant after the other, so that a machine that slows down slows all of them. Prints a
-Markdown table of ratios of medians. Probes, which are scheduled, are not among the updates.
+fairseq's own Trainer makes the same updates of random text with and without LCA, one variant after
+the other, so that a machine that slows down slows all of them. On the CPU the models are half as
+wide as the paper's; on a card, where there is one, they and their batches are the paper's, and
+memory is measured too. Prints Markdown tables of ratios of medians. Probes, which are scheduled,
+are not among the updates.
 """
 
 import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
+
+import torch
 
 sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("scripts", "tests")]
 
 VARIANTS = {"plain": "adam", "LCA": "lca_adam", "LCA, trapezoid too": "lca_adam"}
-MICRO_BATCHES = 2
-SENTENCES, LENGTH, VOCABULARY = 32, 31, 8000  # of a micro-batch: with its end, 1,024 tokens
-SIZES = {"layers": 12, "embed-dim": 256, "ffn-embed-dim": 1024, "attention-heads": 8}
+OBJECTIVES = ("mlm", "clm", "mt")
+SENTENCE = 32  # tokens, with its end
+WARM_UP = 2  # updates, which make the moments and compile
 
 
-def make_trainers(objective: str, data: Path, folder: Path) -> tuple[dict, list]:
-    """Return a trainer for each variant, and the batches of the updates."""
+class Setup(NamedTuple):
+    """What is trained on a device, and how."""
+
+    width: int
+    vocabulary: int
+    sample: int
+    """Tokens of a language model's sample."""
+    micro_batch: int
+    """Tokens."""
+    micro_batches: int
+    options: tuple[str, ...]
+
+
+CPU = Setup(256, 8000, SENTENCE, 1024, 2, ("--cpu",))
+CARD = {
+    precision: Setup(512, 32000, 512, 2048, 16, (f"--{precision}",))
+    for precision in ("fp16", "bf16")
+}
+"""By precision, the paper's (appendix A)."""
+
+
+class Cost(NamedTuple):
+    """What an update of a variant takes."""
+
+    seconds: float
+    """Median."""
+    megabytes: float
+    """On the card at its peak; 0 on the CPU."""
+
+
+def starter(objective: str, setup: Setup, data: Path, folder: Path) -> Callable:
+    """Return a function from a variant's name to its trainer and the batches of the updates."""
     from fairseq_options import STACKS
     from trainers import start
 
     stacks = STACKS[objective]
-    sizes = SIZES | {"layers": SIZES["layers"] // len(stacks)}
+    sizes = {
+        "layers": 12 // len(stacks),
+        "embed-dim": setup.width,
+        "ffn-embed-dim": 4 * setup.width,
+        "attention-heads": 8,
+    }
     options = [f"--{stack}-{name}={size}" for stack in stacks for name, size in sizes.items()]
-    options += [f"--batch-size={SENTENCES}", f"--update-freq={MICRO_BATCHES}", "--dropout=0.1"]
-    options += [] if objective == "mt" else [f"--tokens-per-sample={LENGTH + 1}"]
-    trainers = {}
-    for name, optimizer in VARIANTS.items():
-        more = [*options, "--lca-cross-batch"] if "trapezoid" in name else options
-        trainers[name], batches = start(data, folder / name, objective, *more, optimizer=optimizer)
-    return trainers, batches
+    if objective == "clm":
+        options += [f"--decoder-{end}-dim={setup.width}" for end in ("input", "output")]
+    sample = SENTENCE if objective == "mt" else setup.sample
+    options += [] if objective == "mt" else [f"--tokens-per-sample={sample}"]
+    options += [f"--batch-size={setup.micro_batch // sample}", "--dropout=0.1"]
+    options += [f"--update-freq={setup.micro_batches}"]
+
+    def start_variant(name: str) -> tuple:
+        more = ["--lca-cross-batch"] if "trapezoid" in name else []
+        optimizer = VARIANTS[name]
+        return start(
+            data, folder / name, objective, *options, *more, optimizer=optimizer, on=setup.options
+        )
+
+    return start_variant
 
 
-def times(objective: str, data: Path, folder: Path, repeats: int) -> dict[str, float]:
-    """Return the median seconds of an update of every variant."""
-    trainers, batches = make_trainers(objective, data, folder)
-    found = {name: [] for name in trainers}
-    for repeat, samples in enumerate(batches[: repeats + 2]):
+def costs(objective: str, setup: Setup, data: Path, folder: Path, repeats: int) -> dict[str, Cost]:
+    """Return what every variant costs."""
+    start_variant = starter(objective, setup, data, folder)
+    trainers, resting = {}, {}
+    for name in VARIANTS:
+        before = torch.cuda.memory_allocated()
+        trainers[name], batches = start_variant(name)
+        trainers[name].train_step(batches[0])
+        resting[name] = torch.cuda.memory_allocated() - before
+    seconds, working = ({name: [] for name in trainers} for _ in range(2))
+    for samples in batches[1 : WARM_UP + repeats]:
         for name, trainer in trainers.items():
-            start = time.perf_counter()
+            held = _synchronized_memory()
+            begun = time.perf_counter()
             trainer.train_step(samples)
-            if repeat >= 2:  # the first make the moments and compile
-                found[name].append(time.perf_counter() - start)
-    return {name: median(seconds) for name, seconds in found.items()}
+            peak = _synchronized_memory()
+            seconds[name].append(time.perf_counter() - begun)
+            working[name].append(peak - held)
+    return {
+        name: Cost(
+            median(seconds[name][WARM_UP - 1 :]), (resting[name] + max(working[name])) / 2**20
+        )
+        for name in trainers
+    }
+
+
+def _synchronized_memory() -> int:
+    """Wait for the card; return the most bytes in use on it since this was last asked."""
+    if not torch.cuda.is_available():
+        return 0
+    torch.cuda.synchronize()
+    peak = torch.cuda.max_memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    return peak
+
+
+def _print(setup: Setup, label: str, repeats: int) -> None:
+    """Print a row for every objective."""
+    from trainers import write_data
+
+    sentences = (repeats + WARM_UP) * setup.micro_batches * setup.micro_batch // SENTENCE
+    for objective in OBJECTIVES:
+        with tempfile.TemporaryDirectory() as name:
+            data = write_data(Path(name), sentences, SENTENCE - 1, setup.vocabulary)
+            plain, *others = costs(objective, setup, data, Path(name), repeats).values()
+        cells = [f"{objective}{label}", f"{plain.seconds:.2f}"]
+        cells += [f"{plain.seconds / other.seconds:.3f}" for other in others]
+        if plain.megabytes:
+            cells += [f"{plain.megabytes:.0f}"]
+            cells += [f"{other.megabytes - plain.megabytes:+.0f}" for other in others]
+        print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def main() -> None:
-    """Print the table."""
-    from trainers import write_data
-
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=9, help="updates timed of each variant")
     repeats = parser.parse_args().repeats
-    with tempfile.TemporaryDirectory() as name:
-        sentences = (repeats + 2) * MICRO_BATCHES * SENTENCES
-        data = write_data(Path(name), sentences, LENGTH, VOCABULARY)
-        print("| training on the CPU | plain, s an update | LCA, throughput | trapezoid too |")
-        print("|---|---|---|---|")
-        for objective in ("mlm", "clm", "mt"):
-            plain, lca, trapezoid = times(objective, data, Path(name) / objective, repeats).values()
-            ratios = f"{plain / lca:.3f} | {plain / trapezoid:.3f}"
-            print(f"| {objective} | {plain:.2f} | {ratios} |", flush=True)
+    print("| training on the CPU | plain, s an update | LCA, throughput | trapezoid too |")
+    print("|---|---|---|---|")
+    _print(CPU, "", repeats)
+    if torch.cuda.is_available():
+        print(f"\n| training on {torch.cuda.get_device_name()} ", end="")
+        print("| plain, s an update | LCA, throughput | trapezoid too ", end="")
+        print("| plain, peak MB | LCA, MB more | trapezoid too |")
+        print("|---|---|---|---|---|---|---|")
+        for precision, setup in CARD.items():
+            _print(setup, f", {precision}", repeats)
 
 
 if __name__ == "__main__":

@@ -44,27 +44,29 @@ class Encoder:
             yield self.numbers[tokens], sizes
 
 
-def write_dataset(
-    text: str | Path, encoder: Encoder, prefix: Path, unknown: int
-) -> dict[str, int] | None:
-    """Write `prefix`.bin and .idx; return the sentences, tokens (with end marks) and unknowns.
+def count(path: Path, dictionary: Dictionary) -> dict[str, int]:
+    """Return the sentences, tokens (with an end mark each sentence) and unknowns of a .bin file."""
+    tokens = np.memmap(path, dtype=best_fitting_int_dtype(len(dictionary)), mode="r")
+    return {
+        "sentences": int(np.count_nonzero(tokens == dictionary.eos())),
+        "tokens": tokens.size,
+        "unknown": int(np.count_nonzero(tokens == dictionary.unk())),
+    }
 
-    An empty text makes no files, and None.
-    """
-    counts = {"sentences": 0, "tokens": 0, "unknown": 0}
-    all_sizes = []
+
+def write_dataset(text: str | Path, encoder: Encoder, prefix: Path) -> None:
+    """Write `prefix`.bin and .idx, or nothing if the text is empty."""
+    sizes = []
     path = Path(f"{prefix}.bin")
     with path.open("wb") as file:
-        for tokens, sizes in encoder.encode(text):
+        for tokens, sizes_of_batch in encoder.encode(text):
             file.write(tokens.tobytes())
-            all_sizes += sizes
-            counts["unknown"] += int(np.count_nonzero(tokens == unknown))
-    if not all_sizes:
+            sizes += sizes_of_batch
+    if not sizes:
         path.unlink()
-        return None
+        return
     with MMapIndexedDataset.Index.writer(f"{prefix}.idx", encoder.dtype) as index:
-        index.write(all_sizes)
-    return counts | {"sentences": len(all_sizes), "tokens": sum(all_sizes)}
+        index.write(sizes)
 
 
 def binarise(
@@ -89,13 +91,10 @@ def binarise(
     for suffix in suffixes.values():
         entries.save(str(folder / f"dict{suffix}.txt"))
     encoder = Encoder(model, entries, threads)
-    counts = {}
-    for name, path in sorted(text.items()):
+    for name, path in text.items():
         part, side = name.split("_")
-        prefix = folder / f"{part}{pair}{suffixes[side]}"
-        if (found := write_dataset(path, encoder, prefix, entries.unk())) is not None:
-            counts[prefix.name] = found
-    return counts
+        write_dataset(path, encoder, folder / f"{part}{pair}{suffixes[side]}")
+    return {path.stem: count(path, entries) for path in sorted(folder.glob("*.bin"))}
 
 
 if __name__ == "__main__":

@@ -54,9 +54,9 @@ def _values(entry: dict) -> str:
         return f"list of {_values(item)}" if "$ref" not in item else "list"
     if "$ref" in entry:
         return "mapping"
-    types = [entry["type"]] if isinstance(entry["type"], str) else entry["type"]
-    names = {"object": "mapping", "string": "text"}
-    kind = " or ".join(names.get(name, name) for name in types)
+    kinds = [entry["type"]] if isinstance(entry["type"], str) else entry["type"]
+    words = {"object": "mapping", "string": "text"}
+    kind = " or ".join(words.get(kind, kind) for kind in kinds)
     limits = {
         "minimum": "≥",
         "exclusiveMinimum": ">",

@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+import threading
 from contextlib import suppress
 
 import pyarrow.parquet as pq
@@ -24,6 +24,7 @@ from fairseq_cli.train import cli_main
 
 import train
 from fake_bin import ROOT
+from lca.optimizer import Adam
 from lca.verify import verify
 from trainers import write_data
 
@@ -46,17 +47,13 @@ SETTINGS = yaml.safe_load((ROOT / "config/config.yaml").read_text())["training"]
 }
 
 
-def run(data, folder, fatal_save=None):
-    """Train in this process; in the checkpoint of this number, be killed halfway through."""
-    os.setsid()
-    torch.set_num_threads(1)
-    folder.mkdir(exist_ok=True)
-    sys.stdout = sys.stderr = (folder / "words").open("a", buffering=1)
+def kill_within_checkpoint(number):
+    """Have this process killed when it has written half of its checkpoint of this number."""
     saves = iter(range(1, 1000))
     write = checkpoint_utils._torch_persistent_save
 
     def save(obj, file):
-        if next(saves) == fatal_save:
+        if next(saves) == number:
             whole = io.BytesIO()
             torch.save(obj, whole)
             file.write(whole.getvalue()[: len(whole.getvalue()) // 2])
@@ -64,11 +61,38 @@ def run(data, folder, fatal_save=None):
             os.killpg(0, signal.SIGKILL)
         write(obj, file)
 
+    checkpoint_utils._torch_persistent_save = save
+
+
+def kill_after(updates, seconds):
+    """Have this process killed so many seconds after its update of this number; 0: from now."""
+    timer = threading.Timer(seconds, os.killpg, (0, signal.SIGKILL))
+    steps = iter(range(1, 1000))
+    step = Adam.step
+
+    def counted(*arguments):
+        if next(steps) == updates:
+            timer.start()
+        return step(*arguments)
+
+    Adam.step = counted
+    if updates == 0:
+        timer.start()
+
+
+def run(data, folder, death=None, *when):
+    """Train in this process, after `death(*when)` has arranged its end."""
+    os.setsid()
+    torch.set_num_threads(1)
+    folder.mkdir(exist_ok=True)
+    sys.stdout = sys.stderr = (folder / "words").open("a", buffering=1)
+    if death:
+        death(*when)
+
     def in_this_process(tool, *arguments, **_):
         sys.argv = [tool, *map(str, arguments)]
         cli_main()
 
-    checkpoint_utils._torch_persistent_save = save
     train.run_tool = in_this_process
     train.main(
         run="toy/clm/en/base/1",
@@ -98,13 +122,12 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(data, tmp_path_factory):
-    """The results of a training that nothing disturbed, and the seconds that it took."""
+    """The results of a training that nothing disturbed."""
     folder = tmp_path_factory.mktemp("whole")
-    begun = time.monotonic()
     process = start(data, folder)
     process.join()
     assert process.exitcode == 0, (folder / "words").read_text()[-2000:]
-    return folder, time.monotonic() - begun
+    return folder
 
 
 def check_equal(folder, whole):
@@ -120,21 +143,17 @@ def check_equal(folder, whole):
 
 
 def test_twenty_kills_leave_no_trace(data, whole, tmp_path):
-    """Half of them within a checkpoint's writing; twice the newest checkpoint is then broken too,
-    as by a power failure."""
-    expected, seconds = whole
+    """Half of them within a checkpoint's writing, the others at any moment, a few while it starts;
+    twice the newest checkpoint is then broken too, as by a power failure."""
     chance = random.Random(1)
     for number in range(KILLS):
-        in_checkpoint = number % 2 == 0
-        process = start(data, tmp_path, chance.choice([1, 2]) if in_checkpoint else None)
-        if in_checkpoint:
-            process.join()
+        if number % 2 == 0:
+            process = start(data, tmp_path, kill_within_checkpoint, chance.choice([1, 2]))
         else:
-            time.sleep(chance.uniform(0, seconds / 8))
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.kill()
-            process.join()
+            updates = chance.randrange(12)
+            seconds = chance.uniform(0, 0.1 if updates else 2)
+            process = start(data, tmp_path, kill_after, updates, seconds)
+        process.join()
         assert process.exitcode == -signal.SIGKILL
         assert not (tmp_path / "log.parquet").exists()
         if number in (8, 15):
@@ -143,13 +162,12 @@ def test_twenty_kills_leave_no_trace(data, whole, tmp_path):
     process = start(data, tmp_path)
     process.join()
     assert process.exitcode == 0, (tmp_path / "words").read_text()[-2000:]
-    check_equal(tmp_path, expected)
+    check_equal(tmp_path, whole)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system takes root")
 def test_a_full_disk_stops_the_training_and_loses_nothing(data, whole, tmp_path):
-    expected, _ = whole
-    used = sum(file.stat().st_size for file in expected.rglob("*") if file.is_file())
+    used = sum(file.stat().st_size for file in whole.rglob("*") if file.is_file())
     mount = ["mount", "-t", "tmpfs", "-o", f"size={used // 2}", "small", tmp_path]
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("a small file system cannot be mounted here")
@@ -170,4 +188,4 @@ def test_a_full_disk_stops_the_training_and_loses_nothing(data, whole, tmp_path)
     process = start(data, kept)
     process.join()
     assert process.exitcode == 0, (kept / "words").read_text()[-2000:]
-    check_equal(kept, expected)
+    check_equal(kept, whole)

@@ -415,7 +415,8 @@ def test_what_the_cluster_does_not_have_is_one_clear_message(site, option, messa
 
 @pytest.mark.slow
 def test_the_figure_is_drawn_where_snakemake_runs(site, killed):
-    process = site.start(targets=["results/figures/figure1.pdf"])
+    (site.folder / "one_seed.yaml").write_text("seeds: [1]\n")  # three runs, which are done
+    process = site.start(targets=["results/figures/figure1.pdf"], options=["one_seed.yaml"])
     output = end(process)
     assert process.returncode == 0, output
     assert "\nlocalrule figure1:" in output

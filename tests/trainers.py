@@ -39,11 +39,20 @@ def write_data(folder: Path, number: int = 60, length: int = 8, vocabulary: int 
     return folder
 
 
-def start(data, folder, objective, *more, optimizer="lca_adam", common=(), workers=(0, 1)):
+def start(
+    data,
+    folder,
+    objective,
+    *more,
+    optimizer="lca_adam",
+    common=(),
+    workers=(0, 1),
+    on=("--cpu",),
+):
     """Return a trainer, restored from the folder's checkpoint if there is one, and its batches.
 
-    `common` are settings for which fairseq's command line wants an accelerator; `workers` the rank
-    of this process and their number.
+    `on` are the options of device and precision, `common` settings for which fairseq's command line
+    wants an accelerator; `workers` are the rank of this process and their number.
     """
     stacks = {"clm": ["decoder"], "mlm": ["encoder"], "mt": ["encoder", "decoder"]}[objective]
     arguments = [
@@ -53,10 +62,10 @@ def start(data, folder, objective, *more, optimizer="lca_adam", common=(), worke
         *(f"--{s}-{k.replace('_', '-')}={v}" for s in stacks for k, v in SIZES.items()),
         *([] if objective == "mt" else ["--tokens-per-sample=9"]),
         *(["--source-lang=en", "--target-lang=de"] if objective == "mt" else []),
-        *([f"--lca-log={folder}/log"] if optimizer == "lca_adam" else []),
+        *([f"--lca-log={folder}/log"] if optimizer.startswith("lca_") else []),
         *(f"--optimizer={optimizer}", "--lr=0.01", "--weight-decay=0.01"),
-        *("--dropout=0.1", "--batch-size=5", f"--save-dir={folder}/checkpoints", "--cpu"),
-        "--num-workers=0",
+        *("--dropout=0.1", "--batch-size=5", f"--save-dir={folder}/checkpoints"),
+        *("--num-workers=0", *on),
         *more,
     ]
     parser = options.get_training_parser()

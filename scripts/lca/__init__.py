@@ -2,8 +2,8 @@
 
 The library knows nothing of Snakemake, and only `fairseq_plugin` knows of fairseq. From the ground
 up: `blocks` (which parameter belongs to which block), `allocation` (the sums), `optimizer` (Adam
-that allocates while it updates), `recorder` (the log), `analysis` and `plotting` (frames in,
-frames and figures out).
+and SGD that allocate while they update), `recorder` (the log), `analysis` and `plotting` (frames
+in, frames and figures out).
 """
 
 LAGS = {"own_batch": 0, "cross_batch": 0, "next_batch": 1}

@@ -1,4 +1,4 @@
-"""The one pass of `optimizer.Adam` on CUDA, compiled by Triton.
+"""The one pass of the optimizers with LCA on CUDA, compiled by Triton.
 
 Each element is read and written once: a program takes a few runs of elements of one head each,
 updates them, and writes the sums of each run. The runs' sums, a fraction of a percent of the
@@ -60,11 +60,15 @@ def _store(terms, sums, row, rows):
 
 
 @triton.jit
-def _moved(theta, g, m, v, beta1, beta2, size, decay, eps):
+def _moved(theta, g, m, v, beta1, beta2, size, decay, eps, has_v: tl.constexpr):
     """Return the displacement of an update with gradient `g` from moments `m` and `v`."""
-    mean = beta1 * m + (1 - beta1) * g
-    square = beta2 * v + (1 - beta2) * g * g
-    return -decay * theta - size * mean / (tl.sqrt_rn(square) + eps)
+    if has_v:
+        mean = beta1 * m + (1 - beta1) * g
+        square = beta2 * v + (1 - beta2) * g * g
+        moved = -decay * theta - size * mean / (tl.sqrt_rn(square) + eps)
+    else:
+        moved = -size * (beta1 * m + g + decay * theta)
+    return moved
 
 
 @triton.jit
@@ -90,6 +94,7 @@ def _kernel(
     last_eps,
     share,
     scale,
+    has_v: tl.constexpr,
     has_part: tl.constexpr,
     at_once: tl.constexpr,
     width: tl.constexpr,
@@ -104,31 +109,39 @@ def _kernel(
     theta = tl.load(theta_ + at, mask=here, other=0.0)
     g = tl.load(g_ + at, mask=here, other=0.0)
     m = tl.load(m_ + at, mask=here, other=0.0)
-    v = tl.load(v_ + at, mask=here, other=0.0)
-
-    descent = last_size * m / (tl.sqrt_rn(v) + last_eps) + last_decay * theta
-    _store(g * (-descent / (1 - last_decay)), following, row, rows)
+    if has_v:
+        v = tl.load(v_ + at, mask=here, other=0.0)
+        descent = last_size * m / (tl.sqrt_rn(v) + last_eps) + last_decay * theta
+        moved_last = -descent / (1 - last_decay)
+    else:
+        v = m  # not looked at
+        moved_last = -last_size * m
+    _store(g * moved_last, following, row, rows)
     if has_part:
         part = scale * tl.load(part_ + at, mask=here, other=0.0)
         first, second = part / share, (g - part) / (1 - share)
-        by_first = _moved(theta, first, m, v, beta1, beta2, size, decay, eps)
-        by_second = _moved(theta, second, m, v, beta1, beta2, size, decay, eps)
+        by_first = _moved(theta, first, m, v, beta1, beta2, size, decay, eps, has_v)
+        by_second = _moved(theta, second, m, v, beta1, beta2, size, decay, eps, has_v)
         _store(share * second * by_first + (1 - share) * first * by_second, cross, row, rows)
 
-    m = beta1 * m + (1 - beta1) * g
-    v = beta2 * v + (1 - beta2) * g * g
-    updated = theta - decay * theta - size * m / (tl.sqrt_rn(v) + eps)
+    if has_v:
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g * g
+        updated = theta - decay * theta - size * m / (tl.sqrt_rn(v) + eps)
+        tl.store(v_ + at, v, mask=here)
+    else:
+        m = beta1 * m + g + decay * theta
+        updated = theta - size * m
     _store(g * (updated - theta), own, row, rows)
     tl.store(theta_ + at, updated, mask=here)
     tl.store(m_ + at, m, mask=here)
-    tl.store(v_ + at, v, mask=here)
 
 
 def update_and_allocate(
     theta: Tensor,
     g: Tensor,
     m: Tensor,
-    v: Tensor,
+    v: Tensor | None,
     part: Tensor,
     runs: Iterable[Runs],
     betas: tuple[float, float],
@@ -148,8 +161,9 @@ def update_and_allocate(
         sums = torch.zeros(3, rows, 4, device=theta.device)
         at_once = WIDTHS[-1] // width
         _kernel[(triton.cdiv(rows, at_once),)](
-            *(theta, g, m, v, part, starts, lengths, *sums, rows),
+            *(theta, g, m, m if v is None else v, part, starts, lengths, *sums, rows),
             *(*betas, *step, *last, *weights),
+            has_v=v is not None,
             has_part=len(part) > 0,
             at_once=at_once,
             width=width,

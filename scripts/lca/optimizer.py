@@ -1,4 +1,7 @@
-"""Adam whose one pass over the parameters applies the update and allocates the loss change."""
+"""Optimizers whose one pass over the parameters applies the update and allocates the loss change.
+
+`Adam` and `SGD` differ in their moments and in what an update makes of them; all else is common.
+"""
 
 import math
 from collections.abc import Callable, Iterable
@@ -20,21 +23,11 @@ TILE = 2**16
 
 
 class Step(NamedTuple):
-    """The coefficients of an update: theta -= decay * theta + size * m / (sqrt(v) + eps)."""
+    """The coefficients of an update; see `Adam` and `SGD` for what they multiply."""
 
     size: float
     decay: float
-    eps: float
-
-    @classmethod
-    def of(cls, group: dict, lr: float, count: int) -> "Step":
-        """Return the coefficients of Adam's update number `count` (from 1) at learning rate `lr`.
-
-        As in fairseq, eps is added to sqrt(v) before the bias correction.
-        """
-        beta1, beta2 = group["betas"]
-        size = lr * math.sqrt(1 - beta2**count) / (1 - beta1**count)
-        return cls(size, lr * group["weight_decay"], group["eps"])
+    eps: float = 0.0
 
 
 @dataclass
@@ -55,7 +48,8 @@ class Job(NamedTuple):
     theta: Tensor
     gradient: Tensor
     m: Tensor
-    v: Tensor
+    v: Tensor | None
+    """The second moment; SGD has none."""
     betas: tuple[float, float]
     step: Step
     last: Step
@@ -64,32 +58,24 @@ class Job(NamedTuple):
     """What `Part` keeps of this tensor; empty if there is none."""
 
 
-class Adam(torch.optim.Optimizer):
-    """Adam with decoupled weight decay (Kingma & Ba 2015; Loshchilov & Hutter 2019), with LCA.
-
-    Its updates are those of fairseq's Adam:
-    theta_(t+1) = theta_t - lr * wd * theta_t - s * m / (sqrt(v) + eps), where
-    s = lr * sqrt(1 - beta2^t) / (1 - beta1^t).
+class LcaOptimizer(torch.optim.Optimizer):
+    """What is common to the optimizers with LCA.
 
     After `attach(partition)` every `step()` leaves `allocations` (each `(cells, 4)`, see
     `allocation`), made while the update is applied: `own_batch`, of this update's displacement,
     `next_batch`, of that of the update before (zero at the first), and `cross_batch` if
     `keep_part` was called on the way. `next_batch` needs no copy of the parameters: until this
-    update overwrites them, m, v, theta and the last learning rate, which is kept in the state,
-    determine what the last update did.
+    update overwrites them, the moments, theta and the last learning rate, which is kept in the
+    state, determine what the last update did.
 
     Parameters and gradients are float32: the model's own, or a mixed-precision master copy.
     """
 
-    def __init__(
-        self,
-        params: Iterable[Tensor],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-    ) -> None:
-        super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay))
+    MOMENTS: tuple[str, ...]
+    """The names in the state of m and, if there is one, v."""
+
+    def __init__(self, params: Iterable[Tensor], **defaults) -> None:
+        super().__init__(params, defaults)
         self.partition: Partition | None = None
         self.allocations: dict[str, Tensor] = {}
         self.last_lr = 0.0
@@ -98,6 +84,33 @@ class Adam(torch.optim.Optimizer):
         """What clipping multiplied the gradient by: undone in the allocations."""
         self.part: Part | None = None
         """What `keep_part` kept, until the step has used it."""
+
+    @staticmethod
+    def _betas(group: dict) -> tuple[float, float]:
+        """Return the decay rates of m and v."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _step(group: dict, lr: float, count: int) -> Step:
+        """Return the coefficients of update number `count` (from 1) at learning rate `lr`."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _update(
+        theta: Tensor,
+        gradient: Tensor,
+        m: Tensor,
+        v: Tensor | None,
+        betas: tuple[float, float],
+        step: Step,
+    ) -> None:
+        """Update moments and parameters in place."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _displacement(theta: Tensor, m: Tensor, v: Tensor | None, step: Step) -> Tensor:
+        """Return theta_(t+1) - theta_t of the update that left theta_(t+1) and the moments."""
+        raise NotImplementedError
 
     def attach(self, partition: Partition) -> None:
         """Allocate to the blocks of `partition` from now on.
@@ -187,20 +200,19 @@ class Adam(torch.optim.Optimizer):
         if not state:
             state["step"] = 0
             state["last_lr"] = 0.0
-            state["exp_avg"] = torch.zeros_like(parameter)
-            state["exp_avg_sq"] = torch.zeros_like(parameter)
-        last = Step.of(group, state["last_lr"], max(state["step"], 1))
+            state |= {name: torch.zeros_like(parameter) for name in self.MOMENTS}
+        last = self._step(group, state["last_lr"], max(state["step"], 1))
         if parameter.grad is None:
             state["last_lr"] = 0.0
             return None
         state["step"] += 1
         state["last_lr"] = group["lr"]
-        tensors = (parameter, parameter.grad, state["exp_avg"], state["exp_avg_sq"])
-        flat = [tensor.detach().reshape(-1) for tensor in tensors]
-        step = Step.of(group, group["lr"], state["step"])
+        tensors = (parameter, parameter.grad, *(state[name] for name in self.MOMENTS))
+        theta, gradient, m, *v = [tensor.detach().reshape(-1) for tensor in tensors]
+        step = self._step(group, group["lr"], state["step"])
         kept = self.part.gradient if self.part else self._part_buffer[:0]
         part = kept[self._offsets[index] : self._offsets[index + 1]]
-        return Job(*flat, group["betas"], step, last, part)
+        return Job(theta, gradient, m, v[0] if v else None, self._betas(group), step, last, part)
 
     def _run_on_cpu(self, jobs: dict[int, Job]) -> list[Tensor]:
         """Run the compiled pass, each thread on its own share of the elements."""
@@ -213,7 +225,7 @@ class Adam(torch.optim.Optimizer):
                 if index in jobs:
                     job = jobs[index]
                     cpu_kernel.update_and_allocate(
-                        *(tensor.numpy() for tensor in (*job[:4], job.part)),
+                        *(t if t is None else t.numpy() for t in (*job[:4], job.part)),
                         pieces,
                         *map(np.float32, job.betas),
                         tuple(map(np.float32, job.step)),
@@ -253,16 +265,120 @@ class Adam(torch.optim.Optimizer):
         for index, job in jobs.items():
             for start, piece in self._slices[index]:
                 span = slice(start, start + piece.numel)
-                tensors = [tensor[span] for tensor in job[:4]]
-                add_terms(following, piece, tensors[1] * _displacement(*tensors, job.last))
+                theta, gradient, m, v = (t if t is None else t[span] for t in job[:4])
+                add_terms(following, piece, gradient * self._displacement(theta, m, v, job.last))
                 if self.part:
                     part = job.part[span] * self.part.scale
-                    terms = _cross(*tensors, part, self.part.share, job.betas, job.step)
-                    add_terms(cross, piece, terms)
-                before = tensors[0].clone()
-                _update(*tensors, job.betas, job.step)
-                add_terms(own, piece, tensors[1] * (tensors[0] - before))
+                    add_terms(cross, piece, self._cross(theta, gradient, m, v, part, job))
+                before = theta.clone()
+                self._update(theta, gradient, m, v, job.betas, job.step)
+                add_terms(own, piece, gradient * (theta - before))
         return [own, cross, following]
+
+    def _cross(
+        self, theta: Tensor, gradient: Tensor, m: Tensor, v: Tensor | None, part: Tensor, job: Job
+    ) -> Tensor:
+        """Return the terms of `cross_batch`; `part` is what its share gave to `gradient`.
+
+        Each of the two parts' gradients times the displacement that an update with the other's
+        alone would make, weighted by the size of the part that moves.
+        """
+        share = self.part.share
+        first, second = part / share, (gradient - part) / (1 - share)
+
+        def displacement(g: Tensor) -> Tensor:
+            moved, *moments = (t if t is None else t.clone() for t in (theta, m, v))
+            self._update(moved, g, *moments, job.betas, job.step)
+            return moved.sub_(theta)
+
+        return share * second * displacement(first) + (1 - share) * first * displacement(second)
+
+
+class Adam(LcaOptimizer):
+    """Adam with decoupled weight decay (Kingma & Ba 2015; Loshchilov & Hutter 2019), with LCA.
+
+    Its updates are those of fairseq's Adam:
+    theta_(t+1) = theta_t - decay * theta_t - size * m / (sqrt(v) + eps), where
+    size = lr * sqrt(1 - beta2^t) / (1 - beta1^t) and decay = lr * weight_decay.
+    As in fairseq, eps is added to sqrt(v) before the bias correction.
+    """
+
+    MOMENTS = ("exp_avg", "exp_avg_sq")
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+    @staticmethod
+    def _betas(group: dict) -> tuple[float, float]:
+        return group["betas"]
+
+    @staticmethod
+    def _step(group: dict, lr: float, count: int) -> Step:
+        beta1, beta2 = group["betas"]
+        size = lr * math.sqrt(1 - beta2**count) / (1 - beta1**count)
+        return Step(size, lr * group["weight_decay"], group["eps"])
+
+    @staticmethod
+    def _update(theta, gradient, m, v, betas, step) -> None:
+        """In fairseq's order of operations."""
+        m.mul_(betas[0]).add_(gradient, alpha=1 - betas[0])
+        v.mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
+        if step.decay:
+            theta.add_(theta, alpha=-step.decay)
+        theta.addcdiv_(m, v.sqrt().add_(step.eps), value=-step.size)
+
+    @staticmethod
+    def _displacement(theta, m, v, step) -> Tensor:
+        """From theta_t = (theta_(t+1) + size * m / (sqrt(v) + eps)) / (1 - decay)."""
+        moved = (m / v.sqrt().add_(step.eps)).mul_(-step.size)
+        return moved.sub_(theta, alpha=step.decay).div_(1 - step.decay)
+
+
+class SGD(LcaOptimizer):
+    """Stochastic gradient descent with momentum (Polyak 1964), with LCA.
+
+    Its updates are those of PyTorch's SGD, which fairseq uses: m <- momentum * m + g + decay *
+    theta_t, and theta_(t+1) = theta_t - lr * m, where decay is the weight decay. So m alone, which
+    PyTorch calls the momentum buffer, says what the last update did.
+    """
+
+    MOMENTS = ("momentum_buffer",)
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay)
+
+    @staticmethod
+    def _betas(group: dict) -> tuple[float, float]:
+        return group["momentum"], 0.0
+
+    @staticmethod
+    def _step(group: dict, lr: float, count: int) -> Step:
+        return Step(lr, group["weight_decay"])
+
+    @staticmethod
+    def _update(theta, gradient, m, v, betas, step) -> None:
+        """In PyTorch's order of operations."""
+        if step.decay:
+            gradient = gradient.add(theta, alpha=step.decay)
+        m.mul_(betas[0]).add_(gradient)
+        theta.add_(m, alpha=-step.size)
+
+    @staticmethod
+    def _displacement(theta, m, v, step) -> Tensor:
+        return m * -step.size
 
 
 def _share_out(slices: list[list[tuple[int, Slice]]], threads: int) -> list[dict[int, np.ndarray]]:
@@ -284,50 +400,3 @@ def _share_out(slices: list[list[tuple[int, Slice]]], threads: int) -> list[dict
         for share in shares
         if share
     ]
-
-
-def _update(
-    theta: Tensor, gradient: Tensor, m: Tensor, v: Tensor, betas: tuple[float, float], step: Step
-) -> None:
-    """Update moments and parameters in place, in fairseq's order of operations."""
-    m.mul_(betas[0]).add_(gradient, alpha=1 - betas[0])
-    v.mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
-    if step.decay:
-        theta.add_(theta, alpha=-step.decay)
-    theta.addcdiv_(m, v.sqrt().add_(step.eps), value=-step.size)
-
-
-def _displacement(theta: Tensor, gradient: Tensor, m: Tensor, v: Tensor, step: Step) -> Tensor:
-    """Return theta_(t+1) - theta_t of the update that left `theta` = theta_(t+1) and the moments.
-
-    Solved for theta_t = (theta_(t+1) + size * m / (sqrt(v) + eps)) / (1 - decay).
-    """
-    moved = (m / v.sqrt().add_(step.eps)).mul_(-step.size)
-    return moved.sub_(theta, alpha=step.decay).div_(1 - step.decay)
-
-
-def _cross(
-    theta: Tensor,
-    gradient: Tensor,
-    m: Tensor,
-    v: Tensor,
-    part: Tensor,
-    share: float,
-    betas: tuple[float, float],
-    step: Step,
-) -> Tensor:
-    """Return the terms of `cross_batch`; `part` is what a `share` of the batch gave `gradient`.
-
-    Each of the two parts' gradients times the displacement that an update with the other's alone
-    would make, weighted by the size of the part that moves.
-    """
-    first, second = part / share, (gradient - part) / (1 - share)
-
-    def displacement(g: Tensor) -> Tensor:
-        mean, square = (
-            moment * beta + power * (1 - beta)
-            for moment, beta, power in zip((m, v), betas, (g, g * g), strict=True)
-        )
-        return -step.decay * theta - step.size * mean / (square.sqrt() + step.eps)
-
-    return share * second * displacement(first) + (1 - share) * first * displacement(second)

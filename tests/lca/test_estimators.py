@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from lca.blocks import partition
-from lca.optimizer import Adam
+from lca.optimizer import SGD, Adam
 
 SIZE, UPDATES = 40, 60
 CURVATURE = torch.logspace(-1, 1, SIZE)
@@ -22,11 +22,15 @@ def loss(theta):
     return 0.5 * (CURVATURE * theta.double() ** 2).sum().item()
 
 
-def train(seed, noise):
+def adam(params):
+    return Adam(params, lr=0.05, betas=(0.9, 0.98))
+
+
+def train(seed, noise, rule=adam):
     """Return the true changes and each estimator's values of all updates: `(updates,)` each."""
     generator = torch.Generator().manual_seed(seed)
     model = Model()
-    optimizer = Adam(model.parameters(), lr=0.05, betas=(0.9, 0.98))
+    optimizer = rule(model.parameters())
     optimizer.attach(partition(model))
     changes, found = [], {"own_batch": [], "cross_batch": [], "next_batch": []}
     for _ in range(UPDATES + 1):
@@ -84,3 +88,60 @@ def test_the_halves_are_interchangeable(noise):
         optimizer.step()
         found.append(optimizer.allocations["cross_batch"])
     torch.testing.assert_close(*found)
+
+
+def sgd(momentum):
+    return lambda params: SGD(params, LR, momentum)
+
+
+LR = 0.05
+
+
+def test_sgd_on_a_quadratic_is_the_closed_form():
+    """Of gradient descent theta_t = (1 - lr c)^t; each term is a function of it."""
+    changes, found = train(seed=1, noise=0.0, rule=sgd(momentum=0.0))
+    c, update = CURVATURE.double(), torch.arange(UPDATES)[:, None]
+    squares = c**2 * (1 - LR * c) ** (2 * update)  # of the gradient
+    own = -LR * squares
+    expected = {
+        "own_batch": own,
+        "cross_batch": own,
+        "next_batch": own * (1 - LR * c),
+        "trapezoid": own * (1 - LR * c / 2),
+    }
+    for name, values in expected.items():
+        torch.testing.assert_close(found[name], values.sum(dim=1).float(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        changes, expected["trapezoid"].sum(dim=1).float(), rtol=1e-4, atol=1e-6
+    )
+
+
+def test_momentum_on_a_quadratic_is_the_closed_form():
+    """Parameter and momentum (theta, m) follow a linear map, of which the t-th power is taken."""
+    momentum = 0.9
+    changes, found = train(seed=1, noise=0.0, rule=sgd(momentum))
+    c = CURVATURE.double()
+    m_row = torch.stack([c, torch.full_like(c, momentum)], dim=1)
+    theta_row = torch.tensor([1.0, 0.0]) - LR * m_row
+    step = torch.stack([theta_row, m_row], dim=1)
+    powers = torch.stack([torch.linalg.matrix_power(step, t) for t in range(UPDATES + 1)])
+    theta, m = powers[..., 0].unbind(dim=-1)  # from theta = 1 and m = 0
+    moved = -LR * m[1:]
+    own, following = c * theta[:-1] * moved, c * theta[1:] * moved
+    expected = {"own_batch": own, "next_batch": following, "trapezoid": (own + following) / 2}
+    for name, values in expected.items():
+        torch.testing.assert_close(found[name], values.sum(dim=1).float(), rtol=1e-4, atol=1e-5)
+    exact = expected["trapezoid"].sum(dim=1).float()
+    torch.testing.assert_close(changes, exact, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_the_bias_of_own_batch_with_sgd_is_the_variance_that_it_steps_along(momentum):
+    """A step along -lr g makes the sum of g * dtheta too low by lr times the variance of g."""
+    noise, seeds = 3.0, 60
+    runs = [train(seed, noise, sgd(momentum))[1] for seed in range(seeds)]
+    apart = torch.stack([found["own_batch"] - found["cross_batch"] for found in runs])
+    bias = -LR * SIZE * noise**2 / 2  # the batch's two halves have independent noise
+    error = apart.mean(dim=1).std() / seeds**0.5
+    assert apart.mean() == pytest.approx(bias, abs=4 * error.item())
+    assert error < 0.05 * -bias

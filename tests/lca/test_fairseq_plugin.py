@@ -16,28 +16,39 @@ def data(tmp_path_factory):
     return write_data(tmp_path_factory.mktemp("data"))
 
 
-@pytest.mark.parametrize("objective", ARCHITECTURES)
-@pytest.mark.parametrize("setting", ["", "--update-freq=4", "--clip-norm=0.05", "bf16", "fp16"])
-def test_blocks_add_up_to_the_dot_products_of_what_fairseq_did(data, tmp_path, objective, setting):
+SETTINGS = ["", "--update-freq=4", "--clip-norm=0.05", "bf16", "fp16"]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "objective", "setting"),
+    [
+        *(("lca_adam", objective, setting) for objective in ARCHITECTURES for setting in SETTINGS),
+        *(("lca_sgd", "mt", setting) for setting in SETTINGS),
+    ],
+)
+def test_blocks_add_up_to_the_dot_products_of_what_fairseq_did(
+    data, tmp_path, optimizer, objective, setting
+):
     common = PRECISIONS.get(setting, [])
     more = [] if common else setting.split()
-    trainer, batches = start(data, tmp_path, objective, *more, common=common)
+    more += ["--momentum=0.9"] if optimizer == "lca_sgd" else []
+    trainer, batches = start(data, tmp_path, objective, *more, optimizer=optimizer, common=common)
     before, moved_by_last = parameters(trainer), None
     for samples in batches[:3]:
         trainer.train_step(samples)
         after, gradient = parameters(trainer), gradients(trainer)
-        adam = trainer.optimizer.optimizer
+        allocations = trainer.optimizer.optimizer.allocations
         scale = 1.0
         if setting.startswith("--clip-norm"):
             norm = torch.sqrt(sum((g.double() ** 2).sum() for g in gradient)).item()
             assert norm == pytest.approx(0.05, rel=1e-3)
             scale = trainer.lca_recorder.rows[-1][3] / norm  # the norm before clipping
         own = scale * dot(gradient, before, after)
-        assert adam.allocations["own_batch"][:, 0].sum().item() == pytest.approx(own, rel=1e-5)
+        assert allocations["own_batch"][:, 0].sum().item() == pytest.approx(own, rel=1e-5)
         if moved_by_last:
             following = scale * dot(gradient, *moved_by_last)
             magnitude = scale * dot([g.abs() for g in gradient], *map_abs(*moved_by_last))
-            found = adam.allocations["next_batch"][:, 0].sum().item()
+            found = allocations["next_batch"][:, 0].sum().item()
             assert found == pytest.approx(following, abs=2e-5 * magnitude)
         moved_by_last, before = (before, after), after
     assert [row[0] for row in trainer.lca_recorder.rows] == [1, 2, 3]
@@ -194,12 +205,18 @@ def test_the_row_of_an_update_holds_what_fairseq_knows_of_it(data, tmp_path):
     assert [row[name] for name in names] == pytest.approx(recorded, rel=1e-6)
 
 
-@pytest.mark.parametrize("objective", ARCHITECTURES)
-def test_interrupted_training_continues_bit_for_bit(data, tmp_path, objective):
-    whole, batches = start(data, tmp_path / "whole", objective)
+SGD = dict(optimizer="lca_sgd")
+
+
+@pytest.mark.parametrize(
+    ("objective", "options"), [*((objective, {}) for objective in ARCHITECTURES), ("clm", SGD)]
+)
+def test_interrupted_training_continues_bit_for_bit(data, tmp_path, objective, options):
+    more = ["--momentum=0.9"] if options else []
+    whole, batches = start(data, tmp_path / "whole", objective, *more, **options)
     for samples in batches[:6]:
         whole.train_step(samples)
-    first, batches = start(data, tmp_path / "parts", objective)
+    first, batches = start(data, tmp_path / "parts", objective, *more, **options)
     for samples in batches[:3]:
         first.train_step(samples)
     path = tmp_path / "parts/checkpoints/checkpoint_last.pt"
@@ -208,7 +225,7 @@ def test_interrupted_training_continues_bit_for_bit(data, tmp_path, objective):
     first.consolidate_optimizer()
     first.save_checkpoint(str(path), {"train_iterator": iterator.state_dict(), "val_loss": None})
     first.train_step(batches[3])  # lost: no checkpoint follows
-    second, _ = start(data, tmp_path / "parts", objective)
+    second, _ = start(data, tmp_path / "parts", objective, *more, **options)
     assert second.get_num_updates() == 3
     for samples in batches[3:6]:
         second.train_step(samples)
@@ -240,3 +257,15 @@ def test_without_lca_adam_fairseq_is_as_it_was(data, tmp_path):
     trainer.train_step(batches[0])
     assert trainer.get_num_updates() == 1
     assert not (tmp_path / "log").exists()
+
+
+@pytest.mark.parametrize("common", [[], PRECISIONS["bf16"]], ids=["fp32", "bf16"])
+def test_the_updates_of_lca_sgd_are_those_of_fairseqs_sgd(data, tmp_path, common):
+    options = ["--momentum=0.9", "--clip-norm=0.5"]
+    ours, batches = start(data, tmp_path, "mt", *options, optimizer="lca_sgd", common=common)
+    theirs, _ = start(data, tmp_path, "mt", *options, optimizer="sgd", common=common)
+    for samples in batches[:4]:
+        ours.train_step(samples)
+        theirs.train_step(samples)
+    for one, other in zip(parameters(ours), parameters(theirs), strict=True):
+        assert torch.equal(one, other)

@@ -1,8 +1,9 @@
-"""Against fairseq's Adam, and against the definitions written out with autograd."""
+"""Against fairseq's Adam and PyTorch's SGD, and the definitions written out with autograd."""
 
 import copy
 import os
 from itertools import pairwise
+from typing import NamedTuple
 
 import fairseq.optim.adam
 import pytest
@@ -16,37 +17,54 @@ from lca import LAGS
 from lca import optimizer as lca_optimizer
 from lca.allocation import per_block
 from lca.blocks import partition
-from lca.optimizer import Adam
+from lca.optimizer import SGD, Adam, LcaOptimizer
 
-SETTINGS = dict(lr=2e-3, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.01)
 UPDATES = 6
 SHARE = 0.3
 """The first part's share of a batch."""
 
 
+class Rule(NamedTuple):
+    """An optimizer of ours and the one whose updates it makes."""
+
+    ours: type
+    reference: type
+    settings: dict
+
+
+ADAM = Rule(
+    Adam,
+    fairseq.optim.adam.Adam,
+    dict(lr=2e-3, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.01),
+)
+MOMENTUM = Rule(SGD, torch.optim.SGD, dict(lr=0.1, momentum=0.9, weight_decay=0.01))
+PLAIN = Rule(SGD, torch.optim.SGD, dict(lr=0.1))
+
+
 def train(objective, model, optimizer, updates=UPDATES):
     """Yield after every update."""
+    peak = optimizer.defaults["lr"]
     for update in range(updates):
         for group in optimizer.param_groups:
-            group["lr"] = SETTINGS["lr"] * (1 + update) / updates
+            group["lr"] = peak * (1 + update) / updates
         optimizer.zero_grad()
         (SHARE * toys.loss(objective, model, seed=update)).backward()
-        if isinstance(optimizer, Adam):
+        if isinstance(optimizer, LcaOptimizer):
             optimizer.keep_part([p.grad for p in model.parameters()], SHARE)
         ((1 - SHARE) * toys.loss(objective, model, seed=1000 + update)).backward()
         optimizer.step()
         yield update
 
 
-def attached(model, **settings):
-    optimizer = Adam(model.parameters(), **(SETTINGS | settings))
+def attached(model, rule=ADAM):
+    optimizer = rule.ours(model.parameters(), **rule.settings)
     optimizer.attach(partition(model))
     return optimizer
 
 
-def naive_terms(objective, model):
+def naive_terms(objective, model, rule):
     """Return for every lag and update the terms g * dtheta of all parameters, as defined."""
-    reference = fairseq.optim.adam.Adam(model.parameters(), **SETTINGS)
+    reference = rule.reference(model.parameters(), **rule.settings)
     thetas, gradients, copies = [], [], [(copy.deepcopy(model), None)]
     for _ in train(objective, model, reference):
         thetas.append([p.detach() for p in copies[-1][0].parameters()])
@@ -62,20 +80,20 @@ def naive_terms(objective, model):
         for lag, by in LAGS.items()
     }
     terms["cross_batch"] = [
-        naive_cross(objective, *start, update) for update, start in enumerate(copies[:-1])
+        naive_cross(objective, *start, update, rule) for update, start in enumerate(copies[:-1])
     ]
     return terms
 
 
-def naive_cross(objective, model, state, update):
+def naive_cross(objective, model, state, update, rule):
     """Return the terms of either part's gradient and the step that the other alone would make."""
     gradients, moved = [], []
     for seed in (update, 1000 + update):
         stepped = copy.deepcopy(model)
-        optimizer = fairseq.optim.adam.Adam(stepped.parameters(), **SETTINGS)
+        optimizer = rule.reference(stepped.parameters(), **rule.settings)
         if state:
             optimizer.load_state_dict(copy.deepcopy(state))
-        optimizer.param_groups[0]["lr"] = SETTINGS["lr"] * (1 + update) / UPDATES
+        optimizer.param_groups[0]["lr"] = rule.settings["lr"] * (1 + update) / UPDATES
         toys.loss(objective, stepped, seed).backward()
         optimizer.step()
         gradients.append([p.grad for p in stepped.parameters()])
@@ -120,9 +138,9 @@ def naive_allocation(terms, model, block, head=None):
 def implementation(request, monkeypatch):
     """Run every test with the compiled pass of the CPU, with the PyTorch operations, and with the
     kernel for CUDA in Triton's interpreter."""
-    others = {"pytorch": Adam._run_anywhere, "triton": Adam._run_on_cuda}
+    others = {"pytorch": LcaOptimizer._run_anywhere, "triton": LcaOptimizer._run_on_cuda}
     if request.param in others:
-        monkeypatch.setattr(Adam, "_run_on_cpu", others[request.param])
+        monkeypatch.setattr(LcaOptimizer, "_run_on_cpu", others[request.param])
     return request.param
 
 
@@ -130,36 +148,62 @@ def parameters(model):
     return torch.cat([p.detach().reshape(-1) for p in model.parameters()])
 
 
-@pytest.mark.parametrize("objective", toys.OBJECTIVES)
-def test_parameters_equal_those_of_fairseqs_adam(objective, implementation):
-    """Bit for bit from PyTorch operations. The compiled pass rounds square roots correctly, which
-    PyTorch on the CPU does not always, so its updates may differ in the last bit. So may those of
-    the kernel for CUDA."""
+def trained(objective, rule, updates):
+    """Return the parameters after so many updates by our optimizer, and by the reference."""
     ours, theirs = toys.model(objective), toys.model(objective)
-    optimizer, reference = attached(ours), fairseq.optim.adam.Adam(theirs.parameters(), **SETTINGS)
-    for update in range(5 if implementation == "triton" else 200):  # interpreting takes time
+    optimizer = attached(ours, rule)
+    reference = rule.reference(theirs.parameters(), **rule.settings)
+    for update in range(updates):
         for step in (optimizer, reference):
-            step.param_groups[0]["lr"] = SETTINGS["lr"] * min(1, update / 20)
+            step.param_groups[0]["lr"] = rule.settings["lr"] * min(1, update / 20)
         toys.loss(objective, theirs, seed=update % 7).backward()
         for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
             mine.grad = other.grad
         optimizer.step()
         reference.step()
         reference.zero_grad()
-    if implementation == "pytorch":
-        assert torch.equal(parameters(ours), parameters(theirs))
-    torch.testing.assert_close(parameters(ours), parameters(theirs), rtol=0, atol=1e-6)
+    return parameters(ours), parameters(theirs)
 
 
-@pytest.mark.parametrize("options", [{}, {"encoder_normalize_before": True}])
 @pytest.mark.parametrize("objective", toys.OBJECTIVES)
-def test_allocations_equal_naive_autograd(objective, options, monkeypatch):
+def test_parameters_equal_those_of_fairseqs_adam(objective, implementation):
+    """Bit for bit from PyTorch operations. The compiled pass rounds square roots correctly, which
+    PyTorch on the CPU does not always, so its updates may differ in the last bit. So may those of
+    the kernel for CUDA."""
+    updates = 5 if implementation == "triton" else 200  # interpreting takes time
+    ours, theirs = trained(objective, ADAM, updates)
+    if implementation == "pytorch":
+        assert torch.equal(ours, theirs)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("rule", [MOMENTUM, PLAIN], ids=["momentum", "plain"])
+def test_parameters_equal_those_of_pytorchs_sgd(rule, implementation):
+    """Bit for bit, but for the kernel for CUDA, whose compiler chooses what it fuses."""
+    ours, theirs = trained("clm", rule, 5 if implementation == "triton" else 200)
+    if implementation != "triton":
+        assert torch.equal(ours, theirs)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("objective", "options", "rule"),
+    [
+        *(
+            (objective, options, ADAM)
+            for objective in toys.OBJECTIVES
+            for options in ({}, {"encoder_normalize_before": True})
+        ),
+        ("clm", {}, MOMENTUM),
+    ],
+)
+def test_allocations_equal_naive_autograd(objective, options, rule, monkeypatch):
     monkeypatch.setattr(lca_optimizer, "TILE", 50)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     naive_model = toys.model(objective, **options)
     model = copy.deepcopy(naive_model)
-    naive = naive_terms(objective, naive_model)
-    optimizer = attached(model)
+    naive = naive_terms(objective, naive_model, rule)
+    optimizer = attached(model, rule)
     part = optimizer.partition
     for update in train(objective, model, optimizer):
         for lag, by in LAGS.items():
@@ -200,7 +244,7 @@ def test_a_flat_copy_of_the_parameters_gives_the_same():
     model, flat_model = toys.model("mt"), toys.model("mt")
     optimizer = attached(model)
     flat = nn.Parameter(torch.cat([p.detach().reshape(-1) for p in flat_model.parameters()]))
-    flat_optimizer = Adam([flat], **SETTINGS)
+    flat_optimizer = Adam([flat], **ADAM.settings)
     flat_optimizer.attach(partition(flat_model))
     for update in range(3):
         optimizer.zero_grad()
@@ -255,13 +299,14 @@ def test_clipping_is_undone_in_the_allocation_but_not_in_the_update():
         )
 
 
-def test_resuming_from_a_state_dict_continues_bit_for_bit():
+@pytest.mark.parametrize("rule", [ADAM, MOMENTUM], ids=["adam", "sgd"])
+def test_resuming_from_a_state_dict_continues_bit_for_bit(rule):
     model = toys.model("mlm")
-    optimizer = attached(model)
+    optimizer = attached(model, rule)
     steps = train("mlm", model, optimizer)
     next(steps), next(steps), next(steps)
     resumed_model = copy.deepcopy(model)
-    resumed = attached(resumed_model)
+    resumed = attached(resumed_model, rule)
     resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     for one, other in ((model, optimizer), (resumed_model, resumed)):
         next(train("mlm", one, other))

@@ -1,7 +1,7 @@
 """fairseq's side of LCA: `fairseq-train --user-dir THIS_FOLDER --optimizer lca_adam --lca-log DIR`.
 
-The only part of the library that imports fairseq. Any task and model will do; every update of the
-run is recorded in DIR (see `lca.recorder`).
+The only part of the library that imports fairseq. Any task and model will do, and `lca_sgd` as
+well; every update of the run is recorded in DIR (see `lca.recorder`).
 """
 
 import os

@@ -8,14 +8,15 @@ from fairseq.trainer import Trainer
 from lca import LAGS
 from lca.allocation import check_total
 from lca.blocks import partition
-from lca.optimizer import Adam
+from lca.optimizer import LcaOptimizer
 from lca.recorder import Recorder
 
+from .optimizer import NAMES
 from .probe import Probe
 
 
 def install() -> None:
-    """Wrap the methods of `Trainer`; without `--optimizer lca_adam` they do what they did."""
+    """Wrap the methods of `Trainer`; without an optimizer of `NAMES` they do what they did."""
     for hook in (
         _build_optimizer,
         load_checkpoint,
@@ -33,7 +34,7 @@ def _wrap(method: Callable, hook: Callable) -> Callable:
 
     @functools.wraps(method)
     def wrapped(trainer: Trainer, *args, **kwargs):
-        if trainer.cfg.optimizer._name != "lca_adam":
+        if trainer.cfg.optimizer._name not in NAMES:
             return method(trainer, *args, **kwargs)
         return hook(method, trainer, *args, **kwargs)
 
@@ -43,7 +44,7 @@ def _wrap(method: Callable, hook: Callable) -> Callable:
 def _build_optimizer(method: Callable, trainer: Trainer) -> None:
     _refuse_unsupported(trainer.cfg)
     method(trainer)
-    _adam(trainer).attach(partition(trainer._model))
+    _optimizer(trainer).attach(partition(trainer._model))
 
 
 def load_checkpoint(method: Callable, trainer: Trainer, *args, **kwargs):
@@ -53,15 +54,15 @@ def load_checkpoint(method: Callable, trainer: Trainer, *args, **kwargs):
     trainer.lca_probe = None
     trainer.task.train_step = _counting(trainer.task.train_step, trainer)
     if trainer.is_data_parallel_master:
-        cfg, adam = trainer.cfg, _adam(trainer)
+        cfg, optimizer = trainer.cfg, _optimizer(trainer)
         if cfg.optimizer.lca_probe_every:
             sizes = cfg.optimizer.lca_probe_tokens, cfg.optimizer.lca_probe_loss_tokens
-            trainer.lca_probe = Probe(trainer, adam.partition, *sizes)
+            trainer.lca_probe = Probe(trainer, optimizer.partition, *sizes)
         about = {"precision": _precision(cfg), "seed": cfg.common.seed}
         groups = [lag for lag in LAGS if lag != "cross_batch" or cfg.optimizer.lca_cross_batch]
         if trainer.lca_probe:
             groups += [f"probe_{name}" for name in trainer.lca_probe.batches]
-        trainer.lca_recorder = Recorder(cfg.optimizer.lca_log, adam.partition, about, groups)
+        trainer.lca_recorder = Recorder(cfg.optimizer.lca_log, optimizer.partition, about, groups)
         trainer.lca_recorder.resume(trainer.get_num_updates())
     return extra_state
 
@@ -77,9 +78,9 @@ def train_step(method: Callable, trainer: Trainer, samples: list, *args, **kwarg
     """Count micro-batches and their tokens, and the steps that an overflow made fairseq skip."""
     before = trainer.get_num_updates()
     trainer.lca_micro_batches, trainer.lca_tokens, trainer.lca_part_tokens = len(samples), [], 0
-    _adam(trainer).part = None
+    _optimizer(trainer).part = None
     due = trainer.lca_probe and _is_due(before + 1, trainer.cfg.optimizer.lca_probe_every)
-    trainer.lca_before = [value.clone() for value in _adam(trainer).values()] if due else None
+    trainer.lca_before = [value.clone() for value in _optimizer(trainer).values()] if due else None
     result = method(trainer, samples, *args, **kwargs)
     if trainer.get_num_updates() == before:
         trainer.lca_overflows += 1
@@ -97,7 +98,7 @@ def _counting(task_step: Callable, trainer: Trainer) -> Callable:
         if len(done) == trainer.lca_micro_batches // 2 and trainer.cfg.optimizer.lca_cross_batch:
             params = (p for p in trainer._model.parameters() if p.requires_grad)
             trainer.lca_part_tokens = sum(done)
-            _adam(trainer).keep_part(p.grad for p in params)
+            _optimizer(trainer).keep_part(p.grad for p in params)
         return result
 
     return counted
@@ -114,15 +115,15 @@ def clip_grad_norm(method: Callable, trainer: Trainer, clip_norm: float):
     """Tell the optimizer how the gradient is scaled; LCA itself is of the unclipped one."""
     scale = _loss_scale(trainer)
     norm = method(trainer, clip_norm)
-    adam = _adam(trainer)
+    optimizer = _optimizer(trainer)
     clipped = clip_norm > 0 and float(norm) > clip_norm
-    adam.clip_coefficient = clip_norm / float(norm) if clipped else 1.0
+    optimizer.clip_coefficient = clip_norm / float(norm) if clipped else 1.0
     of_part, tokens = float(trainer.lca_part_tokens), float(sum(trainer.lca_tokens))
     if 0 < of_part < tokens:
-        adam.part.share = of_part / tokens
-        adam.part.scale = adam.clip_coefficient / (tokens * scale)
+        optimizer.part.share = of_part / tokens
+        optimizer.part.scale = optimizer.clip_coefficient / (tokens * scale)
     else:
-        adam.part = None
+        optimizer.part = None
     return norm
 
 
@@ -132,17 +133,17 @@ def _reduce_and_log_stats(
     """Record the update that fairseq is about to log. Validation has no gradient norm."""
     if grad_norm is not None and trainer.is_data_parallel_master:
         loss = sum(float(output["loss"]) for output in logging_outputs)
-        adam = _adam(trainer)
+        optimizer = _optimizer(trainer)
         facts = {
             "update": trainer.get_num_updates(),
             "loss": loss / float(sample_size),
-            "learning_rate": adam.last_lr,
+            "learning_rate": optimizer.last_lr,
             "gradient_norm": float(grad_norm),
             "predicted_tokens": int(sample_size),
             "loss_scale": _loss_scale(trainer),
             "overflows": trainer.lca_overflows,
         }
-        allocations = dict(adam.allocations)
+        allocations = dict(optimizer.allocations)
         if trainer.lca_before is not None:
             _probe(trainer, facts, allocations)
         trainer.lca_recorder.record(facts, allocations)
@@ -157,9 +158,11 @@ def _is_due(update: int, every: int) -> bool:
 
 def _probe(trainer: Trainer, facts: dict, allocations: dict) -> None:
     """Integrate the update that was just made, and check that the blocks add up to the whole."""
-    adam, before = _adam(trainer), trainer.lca_before
-    after = adam.values()
-    check_total(allocations["own_batch"], adam.gradients(), before, after, adam.clip_coefficient)
+    optimizer, before = _optimizer(trainer), trainer.lca_before
+    after = optimizer.values()
+    check_total(
+        allocations["own_batch"], optimizer.gradients(), before, after, optimizer.clip_coefficient
+    )
     for name, found in trainer.lca_probe.integrate(before, after).items():
         allocations[f"probe_{name}"] = found.allocation
         for what in ("before", "after", "residual", "intervals"):
@@ -174,7 +177,7 @@ def _loss_scale(trainer: Trainer) -> float:
     return scaler.loss_scale if scaler else 1.0
 
 
-def _adam(trainer: Trainer) -> Adam:
+def _optimizer(trainer: Trainer) -> LcaOptimizer:
     """Return the optimizer itself, which mixed precision wraps once more."""
     return trainer.optimizer.optimizer
 
@@ -197,8 +200,8 @@ def _refuse_unsupported(cfg) -> None:
         "--tpu": cfg.common.tpu,
         "--use-bmuf": cfg.optimization.use_bmuf,
         "--sentence-avg (LCA is per predicted token)": cfg.optimization.sentence_avg,
-        "--fp16-adam-stats": cfg.optimizer.fp16_adam_stats,
+        "--fp16-adam-stats": cfg.optimizer.get("fp16_adam_stats"),
     }
     for option, is_set in unsupported.items():
         if is_set:
-            raise ValueError(f"lca_adam does not support {option}")
+            raise ValueError(f"{cfg.optimizer._name} does not support {option}")

@@ -1,17 +1,20 @@
-"""Registers `lca.optimizer.Adam` as fairseq's `--optimizer lca_adam`."""
+"""Registers the optimizers of `lca.optimizer` as fairseq's `lca_adam` and `lca_sgd`."""
 
 from dataclasses import dataclass, field
 
+from fairseq.dataclass import FairseqDataclass
 from fairseq.optim import FairseqOptimizer, register_optimizer
 from fairseq.optim.adam import FairseqAdam, FairseqAdamConfig
-from omegaconf import MISSING
+from omegaconf import II, MISSING
 
-from lca.optimizer import Adam
+from lca.optimizer import SGD, Adam
+
+NAMES = ("lca_adam", "lca_sgd")
 
 
 @dataclass
-class LcaAdamConfig(FairseqAdamConfig):
-    """fairseq's options of Adam, and what is recorded where."""
+class LcaConfig(FairseqDataclass):
+    """What is recorded where."""
 
     lca_log: str = field(default=MISSING, metadata={"help": "folder of the LCA log"})
     lca_cross_batch: bool = field(
@@ -30,6 +33,20 @@ class LcaAdamConfig(FairseqAdamConfig):
     )
 
 
+@dataclass
+class LcaAdamConfig(LcaConfig, FairseqAdamConfig):
+    """And fairseq's options of Adam."""
+
+
+@dataclass
+class LcaSGDConfig(LcaConfig):
+    """And fairseq's options of SGD, which it knows only in an older form."""
+
+    momentum: float = field(default=0.0, metadata={"help": "momentum factor"})
+    weight_decay: float = field(default=0.0, metadata={"help": "weight decay"})
+    lr: list[float] = II("optimization.lr")
+
+
 @register_optimizer("lca_adam", dataclass=LcaAdamConfig)
 class LcaAdam(FairseqAdam):
     """fairseq's Adam that allocates the loss change of every update."""
@@ -39,3 +56,23 @@ class LcaAdam(FairseqAdam):
     def __init__(self, cfg: LcaAdamConfig, params) -> None:
         FairseqOptimizer.__init__(self, cfg)
         self._optimizer = Adam(params, **self.optimizer_config)
+
+
+@register_optimizer("lca_sgd", dataclass=LcaSGDConfig)
+class LcaSGD(FairseqOptimizer):
+    """fairseq's SGD that allocates the loss change of every update."""
+
+    supports_flat_params = True
+
+    def __init__(self, cfg: LcaSGDConfig, params) -> None:
+        super().__init__(cfg)
+        self._optimizer = SGD(params, **self.optimizer_config)
+
+    @property
+    def optimizer_config(self) -> dict:
+        """What the command line says, also of an optimizer that is restored."""
+        return {
+            "lr": self.cfg.lr[0],
+            "momentum": self.cfg.momentum,
+            "weight_decay": self.cfg.weight_decay,
+        }
