@@ -41,7 +41,6 @@ wildcard_constraints:
     language=LANGUAGE,
     variant="|".join(config["variants"]),
     seed=r"\d+",
-    split="train|valid|test",
     max_train=r"\d+|none",
     noise=r"[\d.e-]+|none",
     scope=rf"joint|{LANGUAGE}",
