@@ -16,7 +16,7 @@ sys.path.insert(0, str(HERE.parent / "scripts"))
 from provenance import processor  # noqa: E402
 
 README = HERE.parent / "README.md"
-BENCHES = ("optimizer", "training", "log", "figures", "card")
+BENCHES = ("optimizer", "training", "log", "figures", "data", "card")
 BEGIN, END = "<!-- written by `make bench` -->\n", "<!-- end -->\n"
 
 

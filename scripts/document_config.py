@@ -23,6 +23,7 @@ def reference(schema: dict) -> str:
     sections = [
         ("Top level", schema),
         ("A corpus: `corpora.NAME`", schema["$defs"]["corpus"]),
+        ("A part: `corpora.NAME.parts`", schema["$defs"]["part"]),
         ("An entry of `runs`", schema["$defs"]["runs"]),
         ("`training` and every variant", schema["$defs"]["training"]),
     ]

@@ -9,6 +9,8 @@ sys.path.insert(0, str(Path(workflow.basedir).parent / "scripts"))
 
 import experiment
 import sacrebleu
+from job import InputError
+from patterns import fill
 
 with open(f"{workflow.basedir}/schemas/config.schema.yaml") as file:
     schema = yaml.safe_load(file)
@@ -40,7 +42,6 @@ wildcard_constraints:
     language=LANGUAGE,
     variant="|".join(config["variants"]),
     seed=r"\d+",
-    split="train|valid|test",
     max_train=r"\d+|none",
     noise=r"[\d.e-]+|none",
     test_set=r"[^.]+",
@@ -55,13 +56,48 @@ def of_runs(name):
 
 def corpus(wildcards):
     """The corpus's entry in the configuration."""
-    return config["corpora"][wildcards.corpus]
+    return {"format": "moses"} | config["corpora"][wildcards.corpus]
 
 
 def origin(wildcards):
     """What of the corpus's entry says where its text comes from."""
-    keys = ("source", "name", "version", "format", "parts")
+    keys = ("source", "name", "version", "format", "parts", "files")
     return {key: value for key, value in corpus(wildcards).items() if key in keys}
+
+
+def raw(wildcards):
+    """What a corpus's text is read from: the user's own files, or the folder of the download."""
+    entry = corpus(wildcards)
+    if entry["source"] != "local":
+        return {"folder": f"{PAIR}/download".format(**wildcards)}
+    pair = (wildcards.source, wildcards.target)
+    files = [fill(entry["files"], language, *pair) for language in pair]
+    missing = [file for file in files if not Path(file).is_file()]
+    if missing and not Path(f"{PAIR}/read.json".format(**wildcards)).exists():
+        sys.exit(f"error: corpora.{wildcards.corpus}.files: {missing[0]}: no such file")
+    return {"files": files}
+
+
+def check_sources(jobs):
+    """Check what the jobs are going to fetch, as `check_sources` the module does."""
+    fetching = [
+        job.wildcards
+        for job in jobs
+        if job.rule.name == "download"
+        or (job.rule.name == "read" and corpus(job.wildcards)["source"] == "local")
+    ]
+    if not fetching:
+        return
+    try:
+        from check_sources import Need, check
+
+        needs = [Need(w.corpus, corpus(w), w.source, w.target) for w in fetching]
+        room_in = results if results.exists() else Path()
+        check(needs, config["opus_mirror"], config["opus_database"], room_in)
+    except ModuleNotFoundError as error:  # where every rule has an environment of its own
+        print(f"sources are not checked in advance: {error.name} is missing", file=sys.stderr)
+    except InputError as error:
+        sys.exit(f"error: {error}")
 
 
 def text_folder(wildcards):
@@ -133,11 +169,11 @@ def splits(wildcards):
     return ["train", *(split for split in ("valid", "test") if corpus(wildcards)[split])]
 
 
-def encoded(wildcards):
-    """The encoded text of a scope, as train_source, train_target, valid_source and so on."""
+def parts(wildcards):
+    """The text of a scope, as train_source, train_target, valid_source and so on."""
     sides = list(zip(("source", "target"), languages(wildcards)))
     return {
-        f"{split}_{side}": f"{PAIR}/bpe/{{scope}}/{split}.{language}".format(**wildcards)
+        f"{split}_{side}": f"{PAIR}/split/{split}.{language}.gz".format(**wildcards)
         for side, language in sides
         for split in splits(wildcards)
     }
