@@ -72,10 +72,15 @@ def dataset(wildcards):
     return f"results/data/{wildcards.corpus}/{pair}/bin/{scope}"
 
 
+def pair_folder(wildcards):
+    """Where the text of a run's pair is."""
+    return Path(*Path(dataset(wildcards)).parts[:4])
+
+
 def spm_model(wildcards):
     """The SentencePiece model that a run's data was encoded with."""
-    folder = Path(dataset(wildcards))
-    return f"{folder.parents[1]}/bpe/{folder.name}/spm.model"
+    scope = "joint" if wildcards.objective == "mt" else wildcards.languages
+    return f"{pair_folder(wildcards)}/bpe/{scope}/spm.model"
 
 
 def test_sets(wildcards):
@@ -93,13 +98,10 @@ def scored(side):
 
     def texts(wildcards):
         language = wildcards.languages.split("-")[side]
-        pair = Path(dataset(wildcards)).parents[1]
         return [
-            (
-                f"{pair}/split/test.{language}.gz"
-                if name == "test"
-                else f"results/test_sets/{name}/{wildcards.languages}/{language}.gz"
-            )
+            f"{pair_folder(wildcards)}/split/test.{language}.gz"
+            if name == "test"
+            else f"results/test_sets/{name}/{wildcards.languages}/{language}.gz"
             for name in test_sets(wildcards)
         ]
 
