@@ -53,8 +53,9 @@ def _values(entry: dict) -> str:
         return f"list of {_values(item)}" if "$ref" not in item else "list"
     if "$ref" in entry:
         return "mapping"
-    kind = entry["type"] if isinstance(entry["type"], str) else " or ".join(entry["type"])
-    kind = {"object": "mapping", "string": "text"}.get(kind, kind)
+    kinds = [entry["type"]] if isinstance(entry["type"], str) else entry["type"]
+    words = {"object": "mapping", "string": "text"}
+    kind = " or ".join(words.get(kind, kind) for kind in kinds)
     limits = {
         "minimum": "≥",
         "exclusiveMinimum": ">",
@@ -62,7 +63,7 @@ def _values(entry: dict) -> str:
         "exclusiveMaximum": "<",
     }
     bounds = [f"{sign} {entry[limit]}" for limit, sign in limits.items() if limit in entry]
-    return " ".join([kind.replace("string or null", "text or null"), *bounds])
+    return " ".join([kind, *bounds])
 
 
 if __name__ == "__main__":

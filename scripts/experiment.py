@@ -7,6 +7,14 @@ from typing import NamedTuple
 import jsonschema
 import sacrebleu
 
+OBJECTIVES = ("mlm", "clm", "mt")
+
+OF_OPTIMIZER = {"adam": ("adam_betas", "adam_eps"), "sgd": ("momentum",)}
+"""The settings that only one optimizer has."""
+
+OPTIONAL = ("momentum", "noise", "max_train")
+"""The settings that `training` need not have."""
+
 
 class ConfigError(Exception):
     """A mistake in the configuration: one line naming the key and what it accepts."""
@@ -40,11 +48,10 @@ def check(config: dict, schema: dict) -> None:
         for name in entry.get("test_sets", []):
             if name not in (accepted := sacrebleu.get_available_testsets()):
                 raise ConfigError(_refuse(f"corpora.{corpus}.test_sets", name, accepted))
-    training = config["training"]
-    if missing := set(schema["$defs"]["training"]["properties"]) - set(training):
+    required = schema["$defs"]["training"]["properties"].keys() - OPTIONAL
+    if missing := required - config["training"].keys():
         raise ConfigError(f"training.{min(missing)}: missing")
-    if training["embed_dim"] % training["heads"]:
-        raise ConfigError(f"training.embed_dim: not divisible by {training['heads']} heads")
+    _check_variants(config)
     accepted = sorted({run.name.rsplit("/", 2)[0] for run in runs(config)})
     for objective, name in config["main_runs"].items():
         if name is None:
@@ -61,16 +68,16 @@ def runs(config: dict) -> list[Run]:
         for entry in config["runs"]
         for objective in entry["objectives"]
         for languages in _languages(entry, objective)
-        for variant in config["variants"]
+        for variant in _variants(config, objective)
         for seed in config["seeds"]
     ]
     return list(dict.fromkeys(found))
 
 
 def main_runs(config: dict) -> list[Run]:
-    """Return the runs that stand for their objectives: first variant and seed."""
+    """Return the runs that stand for their objectives: `base`, or the first variant; first seed."""
     names = filter(None, config["main_runs"].values())
-    variant, seed = next(iter(config["variants"])), config["seeds"][0]
+    variant, seed = _base_first(config)[0], config["seeds"][0]
     return [Run(*name.split("/"), variant, seed) for name in names]
 
 
@@ -87,13 +94,41 @@ def pair(config: dict, corpus: str, languages: str) -> str:
 
 
 def settings(config: dict, variant: str) -> dict:
-    """Return the training settings of a variant."""
-    return config["training"] | config["variants"][variant]
+    """Return the training settings of a variant that its optimizer has; `norm` by objective."""
+    found = config["training"] | config["variants"][variant]
+    others = OF_OPTIMIZER.keys() - {found["optimizer"]}
+    unused = {key for optimizer in others for key in OF_OPTIMIZER[optimizer]}
+    if not found.get("noise"):
+        unused.add("noise")
+    if isinstance(found["norm"], str):
+        found["norm"] = dict.fromkeys(OBJECTIVES, found["norm"])
+    return {key: value for key, value in found.items() if key not in unused}
 
 
 def hours(settings: dict, tokens_per_second: float) -> float:
     """Return how long a training of these settings takes at that speed."""
     return settings["total_updates"] * settings["tokens_per_update"] / tokens_per_second / 3600
+
+
+def _variants(config: dict, objective: str) -> list[str]:
+    """Return the variants that differ for an objective; of equal ones the first."""
+    found = []
+    for variant in _base_first(config):
+        if not any(_are_same(config, objective, variant, other) for other in found):
+            found.append(variant)
+    return found
+
+
+def _base_first(config: dict) -> list[str]:
+    """Return the variants' names; Snakemake puts those of a --configfile before the others."""
+    return sorted(config["variants"], key=lambda name: name != "base")
+
+
+def _are_same(config: dict, objective: str, *variants: str) -> bool:
+    """Tell whether two variants train the same models of an objective."""
+    one, other = (settings(config, variant) for variant in variants)
+    norms = {found["norm"][objective] for found in (one, other)}
+    return one | {"norm": None} == other | {"norm": None} and len(norms) == 1
 
 
 def _languages(entry: dict, objective: str) -> Iterator[str]:
@@ -134,6 +169,29 @@ def _check_entry(entry: dict, key: str, corpora: dict) -> None:
         choices = [choice for choice in entry["pairs"] if language in choice.split("-")]
         if pair not in choices:
             raise ConfigError(_refuse(f"{key}.monolingual.{language}", pair, choices))
+
+
+def _check_variants(config: dict) -> None:
+    """Check every variant with the settings that it has from `training`."""
+    if config["training"]["optimizer"] == "adam" and "momentum" in config["training"]:
+        raise ConfigError("training.momentum: only with optimizer: sgd")
+    seen = []
+    for variant in _base_first(config):
+        changes = config["variants"][variant]
+        key, training = f"variants.{variant}", config["training"] | changes
+        for optimizer, names in OF_OPTIMIZER.items():
+            wrong = [name for name in names if name in changes]
+            if wrong and optimizer != training["optimizer"]:
+                raise ConfigError(f"{key}.{wrong[0]}: only with optimizer: {optimizer}")
+        if training["optimizer"] == "sgd" and "momentum" not in training:
+            raise ConfigError(f"{key}.momentum: missing; sgd needs one, if only 0")
+        if training["embed_dim"] % training["heads"]:
+            place = key if changes.keys() & {"embed_dim", "heads"} else "training"
+            raise ConfigError(f"{place}.embed_dim: not divisible by {training['heads']} heads")
+        for other in seen:
+            if all(_are_same(config, objective, variant, other) for objective in OBJECTIVES):
+                raise ConfigError(f"{key}: overrides nothing that variants.{other} does not")
+        seen.append(variant)
 
 
 def _explain(error: jsonschema.ValidationError) -> str:

@@ -23,9 +23,7 @@ def arguments(
         "dropout": settings["dropout"],
         "attention-dropout": settings["attention_dropout"],
         "activation-fn": settings["activation"],
-        "optimizer": "lca_adam",
-        "adam-betas": str(tuple(settings["adam_betas"])),
-        "adam-eps": settings["adam_eps"],
+        **_optimizer(settings),
         "weight-decay": settings["weight_decay"],
         "clip-norm": settings["clip_norm"],
         "lr": settings["lr"],
@@ -62,6 +60,17 @@ def _model(objective: str, settings: dict) -> dict:
     if objective == "clm":  # otherwise 512 wide, and projected, whatever the model's width
         options |= dict.fromkeys(("decoder-input-dim", "decoder-output-dim"), settings["embed_dim"])
     return options
+
+
+def _optimizer(settings: dict) -> dict:
+    """Return the options of the optimizer with LCA."""
+    if settings["optimizer"] == "sgd":
+        return {"optimizer": "lca_sgd", "momentum": settings["momentum"]}
+    return {
+        "optimizer": "lca_adam",
+        "adam-betas": str(tuple(settings["adam_betas"])),
+        "adam-eps": settings["adam_eps"],
+    }
 
 
 def _flags(objective: str, settings: dict, devices: int) -> list[str]:

@@ -1,11 +1,11 @@
-"""Draw Figure 2 from the curves of the main runs."""
+"""Draw Figure 2 from the curves of the main runs, all seeds."""
 
 from frames import read
 from job import job
 from lca.plotting.figure2 import draw
 from lca.plotting.style import save
 
-COLUMNS = ["objective", "estimator", "stack", "layer", "component", "update", "sum"]
+COLUMNS = ["objective", "seed", "estimator", "stack", "layer", "component", "update", "sum"]
 
 if __name__ == "__main__":
     with job(snakemake):

@@ -1,11 +1,11 @@
-"""Draw the share of parameters that help, from the curves of the main runs."""
+"""Draw the share of parameters that help, from the curves of the main runs, all seeds."""
 
 from frames import read
 from job import job
 from lca.plotting.helping import draw
 from lca.plotting.style import save
 
-COLUMNS = ["objective", "estimator", "stack", "layer", "component", "update", "helping"]
+COLUMNS = ["objective", "seed", "estimator", "stack", "layer", "component", "update", "helping"]
 
 if __name__ == "__main__":
     with job(snakemake):

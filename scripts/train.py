@@ -34,6 +34,9 @@ RECIPE = 2
 UNSHAPING = {"checkpoint_every"}
 """Settings that change neither the model nor its log."""
 
+ASSUMED = {"optimizer": "adam"}
+"""What a training was before there was a setting for it: left out, so that it keeps its folder."""
+
 PATIENCE = 10
 """Seconds that the processes reading data for a trainer that was killed take to notice it."""
 
@@ -43,7 +46,11 @@ PACKAGES = ("torch", "ve-fairseq", "sentencepiece", "opustools", "numpy", "pyarr
 
 def state_folder(root: Path, run: str, recipe: dict) -> Path:
     """Return the folder of a run's checkpoints and log, named after all that shapes the run."""
-    settings = {key: recipe["settings"][key] for key in recipe["settings"].keys() - UNSHAPING}
+    settings = {
+        key: value
+        for key, value in recipe["settings"].items()
+        if key not in UNSHAPING and value != ASSUMED.get(key)
+    }
     shaping = json.dumps([RECIPE, recipe | {"settings": settings}], sort_keys=True)
     digest = hashlib.sha256(shaping.encode()).hexdigest()
     return Path(root) / f"{run.replace('/', '-')}-{digest[:12]}"

@@ -13,6 +13,8 @@ import sys
 import venv
 from pathlib import Path
 
+from snakemake.api import SnakemakeApi
+from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
 from torch import nn
 
 from lca import LAGS
@@ -178,6 +180,18 @@ def snakemake(folder: Path, *arguments: str, python: Path = sys.executable) -> t
     process = start_snakemake(folder, *arguments, python=python)
     output, _ = process.communicate()
     return process.returncode, output
+
+
+def plan(folder: Path, *configfiles: Path, target: str) -> None:
+    """Print what Snakemake would run in a workspace, without a process of its own: far faster."""
+    with SnakemakeApi(OutputSettings(dryrun=True)) as api:
+        workflow = api.workflow(
+            ResourceSettings(cores=1),
+            ConfigSettings(configfiles=configfiles),
+            snakefile=folder / "workflow/Snakefile",
+            workdir=folder,
+        )
+        workflow.dag(DAGSettings(targets={target})).execute_workflow(executor="dryrun")
 
 
 def jobs(output: str) -> dict[str, set[str]]:

@@ -193,6 +193,65 @@ def test_the_trapezoid_is_the_mean_of_both_ends_of_every_step(folder):
     assert trapezoid == pytest.approx((start.sum() + end.sum()) / 2, rel=1e-4)
 
 
+def stamps(folder):
+    """Return the time stamps of all data and runs."""
+    parts = [folder / "results" / part for part in ("data", "runs")]
+    files = (path for part in parts for path in part.rglob("*") if path.is_file())
+    return {path: path.stat().st_mtime_ns for path in files}
+
+
+SGD = dict(optimizer="sgd", momentum=0.9, lr=0.5, clip_norm=1.0, noise=0.5, max_train=1000)
+
+
+@pytest.fixture(scope="module")
+def varied(folder):
+    """The workspace after a control of config/controls.yaml and a variant of much were trained."""
+    controls = yaml.safe_load((ROOT / "config/controls.yaml").read_text())["variants"]
+    (folder / "variants.yaml").write_text(yaml.safe_dump({"variants": controls | {"sgd": SGD}}))
+    before, (configfile, base, *more) = stamps(folder), OPTIONS
+    status, output = snakemake(
+        folder,
+        *(configfile, base, "variants.yaml", *more),
+        "results/runs/toy/clm/en/post/1/totals.parquet",
+        "results/runs/toy/mt/en-de/sgd/1/totals.parquet",
+    )
+    assert status == 0, output
+    assert count(output) == dict(alter=1, train=2, aggregate=2)
+    assert before.items() <= stamps(folder).items()
+    return folder
+
+
+def variant_of(folder, objective, variant):
+    """Return the manifest, the log and the last checkpoint of a run."""
+    run = folder / "results/runs/toy" / RUNS[objective] / variant / "1"
+    manifest = json.loads((run / "run.json").read_text())
+    last = load(folder / manifest["state"] / "checkpoints/checkpoint_last.pt")
+    return manifest, pq.read_table(run / "log.parquet").to_pandas(), last
+
+
+def test_a_control_differs_in_its_norm_alone(varied):
+    found = [variant_of(varied, "clm", variant) for variant in ("base", "post")]
+    (pre, _, of_pre), (post, _, of_post) = found
+    assert post["settings"] == pre["settings"] | {"norm": dict.fromkeys(RUNS, "post")}
+    assert post["data"] == pre["data"]
+    extra = of_pre["model"].keys() - of_post["model"].keys()
+    assert extra == {f"decoder.layer_norm.{name}" for name in ("weight", "bias")}
+
+
+def test_sgd_on_noisy_text_is_a_variant_too(varied):
+    manifest, log, last = variant_of(varied, "mt", "sgd")
+    text = varied / "results/data/toy/en-de/altered/joint/max_train-1000/noise-0.5.json"
+    data = json.loads(text.read_text())
+    assert data["parts"]["train.en-de.de"]["sentences"] == 1000
+    assert manifest["data"] == data["sha256"]
+    assert manifest["settings"].items() >= SGD.items()
+    assert log["update"].tolist() == list(range(1, UPDATES + 1))
+    assert log["loss"][-5:].mean() < log["loss"][:5].mean() - 0.5
+    assert last["optimizer_history"][-1]["optimizer_name"] == "LcaSGD"
+    moments = {frozenset(state) for state in last["last_optimizer_state"]["state"].values()}
+    assert moments == {frozenset({"step", "last_lr", "momentum_buffer"})}
+
+
 def test_a_killed_training_ends_as_if_nothing_had_happened(folder):
     run, state = run_folder(folder, "clm"), state_of(folder, "clm")
     log = run / "log.parquet"

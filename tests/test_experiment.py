@@ -83,6 +83,65 @@ def test_variants_and_seeds_multiply_the_runs():
     assert main_runs(config)[2] == Run("europarl", "mt", "en-de", "base", 1)
 
 
+def shipped(name):
+    return merged(PAPER, yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()))
+
+
+def test_a_norm_in_one_word_is_that_of_all_objectives():
+    config = merged(PAPER, {"variants": {"pre": {"norm": "pre"}}})
+    check(config, SCHEMA)
+    assert settings(config, "pre")["norm"] == {"mlm": "pre", "clm": "pre", "mt": "pre"}
+    assert settings(config, "base")["norm"] == {"mlm": "post", "clm": "pre", "mt": "post"}
+
+
+def test_the_main_runs_are_of_the_base_in_whatever_order():
+    config = PAPER | {"variants": {"slow": {"lr": 1e-4}, "base": {}}}
+    check(config, SCHEMA)
+    assert {run.variant for run in main_runs(config)} == {"base"}
+    assert [run.variant for run in runs(config)][:2] == ["base", "slow"]
+    with pytest.raises(ConfigError, match=r"^variants.slow: overrides nothing"):
+        check(PAPER | {"variants": {"slow": {}, "base": {}}}, SCHEMA)
+
+
+def test_a_control_trains_only_what_it_changes():
+    names = [run.name.removesuffix("/1") for run in runs(shipped("controls"))]
+    assert names == [
+        *(f"europarl/mlm/en/{variant}" for variant in ("base", "pre")),
+        *(f"europarl/clm/en/{variant}" for variant in ("base", "post")),
+        *(f"europarl/mt/en-de/{variant}" for variant in ("base", "pre")),
+    ]
+
+
+def test_settings_of_the_other_optimizer_are_left_out():
+    config = shipped("optimizer")
+    adam, sgd = settings(config, "base"), settings(config, "sgd")
+    assert adam == PAPER["training"]
+    assert adam.keys() - sgd.keys() == {"adam_betas", "adam_eps"}
+    assert sgd.keys() - adam.keys() == {"momentum"}
+
+
+def test_no_noise_is_no_setting():
+    config = merged(PAPER, {"training": {"noise": 0.0}, "variants": {"x": {"noise": 0.1}}})
+    check(config, SCHEMA)
+    assert settings(config, "base") == PAPER["training"]
+    assert settings(config, "x") == PAPER["training"] | {"noise": 0.1}
+
+
+def test_pairs_without_english_and_languages_without_translation():
+    config = shipped("languages")
+    added = [run for run in runs(config) if run not in runs(PAPER)]
+    names = [run.name.removesuffix("/base/1") for run in added]
+    assert names == [
+        *("europarl/mlm/fr", "europarl/clm/fr", "europarl/mt/en-fr", "europarl/mt/fr-en"),
+        *("europarl/mt/de-fi", "europarl/mt/fi-de", "europarl/mlm/sv", "europarl/clm/sv"),
+    ]
+    assert set(runs(PAPER)) < set(runs(config))
+    pairs = ["en-fr", "en-fr", "en-fr", "en-fr", "de-fi", "de-fi", "en-sv", "en-sv"]
+    assert [pair(config, run.corpus, run.languages) for run in added] == pairs
+    for run in runs(PAPER):
+        assert pair(config, run.corpus, run.languages) == pair(PAPER, run.corpus, run.languages)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -96,6 +155,29 @@ def test_variants_and_seeds_multiply_the_runs():
         ({"training": {"dropout": 1.5}}, r"training.dropout: 1.5 is greater than"),
         ({"training": {"embed_dim": 100}}, r"training.embed_dim: not divisible by 8 heads"),
         ({"variants": {"x": {"nrom": 1}}}, r"variants.x: unknown key 'nrom' .did you mean norm"),
+        ({"variants": {"X": {"lr": 1}}}, r"variants: 'X' does not match"),
+        ({"variants": {"x": {}}}, r"variants.x: overrides nothing that variants.base does not"),
+        ({"variants": {"x": {"lr": 0.0005}}}, r"variants.x: overrides nothing"),
+        ({"variants": {"x": {"noise": 0}}}, r"variants.x: overrides nothing"),
+        (
+            {"variants": {"x": {"lr": 0.1}, "y": {"lr": 0.1}}},
+            r"variants.y: overrides nothing that variants.x does not",
+        ),
+        ({"variants": {"x": {"norm": "prre"}}}, r"variants.x.norm: 'prre' does not match .*pre"),
+        ({"variants": {"x": {"norm": {"lm": "pre"}}}}, r"variants.x.norm: unknown key 'lm' "),
+        ({"variants": {"x": {"norm": {"clm": "pre"}}}}, r"variants.x.norm.mlm: missing"),
+        ({"variants": {"x": {"noise": 1.5}}}, r"variants.x.noise: 1.5 is greater than"),
+        ({"variants": {"x": {"max_train": 0}}}, r"variants.x.max_train: 0 is less than"),
+        ({"variants": {"x": {"embed_dim": 500}}}, r"variants.x.embed_dim: not divisible by 8 h"),
+        ({"variants": {"x": {"heads": 7}}}, r"variants.x.embed_dim: not divisible by 7 heads"),
+        ({"variants": {"x": {"momentum": 0.9}}}, r"variants.x.momentum: only with optimizer: sgd"),
+        ({"training": {"momentum": 0.9}}, r"training.momentum: only with optimizer: sgd"),
+        ({"variants": {"x": {"optimizer": "sgd"}}}, r"variants.x.momentum: missing"),
+        (
+            {"variants": {"x": {"optimizer": "sgd", "momentum": 0.9, "adam_eps": 0.1}}},
+            r"variants.x.adam_eps: only with optimizer: adam",
+        ),
+        ({"variants": {"x": {"optimizer": "sdg"}}}, r"variants.x.optimizer: .*accepted: adam, sgd"),
         ({"corpora": {"new": {"source": "opus"}}}, r"corpora.new.\w+: missing"),
         ({"seeds": [1, 1]}, r"seeds: .*non-unique"),
         ({"main_runs": {"clm": "europarl/clm/fr"}}, r"main_runs.clm: unknown value .*clm/fi"),

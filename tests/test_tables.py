@@ -47,7 +47,7 @@ def test_table_1_counts_pairs_of_layer_and_update():
 def test_table_2_says_as_what_the_paper_does_in_the_paper_configuration():
     found = table2([manifest("base")], paper(2, dtype=str)).set_index("parameter")
     both = found.dropna()
-    assert len(both) == 17
+    assert len(both) == 18
     differ = both[both["paper"] != both["base"]]
     assert differ.index.tolist() == ["max-tokens-per-sample"]  # 1024 here
     assert found["base"]["tokens_per_update"] == "32768"

@@ -1,6 +1,7 @@
 import copy
 import os
 import platform
+import re
 import subprocess
 from collections import defaultdict
 from itertools import chain
@@ -99,8 +100,8 @@ def built(objective, norm):
 @pytest.mark.parametrize("norm", ["pre", "post"])
 @pytest.mark.parametrize("objective", LANGUAGES)
 def test_the_layers_that_fairseq_builds(objective, norm):
-    stacks = defaultdict(list)
-    for name, module in built(objective, norm).named_modules():
+    stacks, modules = defaultdict(list), dict(built(objective, norm).named_modules())
+    for name, module in modules.items():
         if hasattr(module, "self_attn"):
             stacks["encoder" if "encoder" in name else "decoder"].append(module)
     names = {"mlm": ["encoder"], "clm": ["decoder"], "mt": ["encoder", "decoder"]}[objective]
@@ -111,6 +112,8 @@ def test_the_layers_that_fairseq_builds(objective, norm):
         assert layer.self_attn.num_heads == 2
         assert layer.fc1.weight.shape == (24, 16)
         assert layer.normalize_before == (norm == "pre")
+    finals = [name for name in modules if re.fullmatch(r".*(encoder|decoder)\.layer_norm", name)]
+    assert len(finals) == (len(names) if norm == "pre" else 0)
 
 
 @pytest.mark.parametrize("objective", ["mlm", "clm", "mt"])
@@ -126,6 +129,12 @@ def test_checkpoints_are_by_updates_alone(run):
     assert (checkpoint.save_interval_updates, checkpoint.keep_interval_updates) == (1000, 2)
     assert checkpoint.no_epoch_checkpoints
     assert run[1].dataset.disable_validation
+
+
+def test_sgd_and_its_momentum():
+    found = parsed("clm", optimizer="sgd", momentum=0.9)
+    assert (found.optimizer._name, found.optimizer.momentum) == ("lca_sgd", 0.9)
+    assert found.optimizer.weight_decay == PAPER["weight_decay"]
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16", "fp32"])
@@ -183,6 +192,12 @@ def test_every_setting_that_shapes_the_model_has_its_own_state(key):
     settings = copy.deepcopy(PAPER)
     settings[key] = changed(settings[key])
     assert (folder_of(settings=settings) == folder_of()) == (key == "checkpoint_every")
+
+
+def test_adam_is_what_trainings_were_before_there_was_a_choice():
+    before = {key: value for key, value in PAPER.items() if key != "optimizer"}
+    assert folder_of(settings=before) == folder_of()
+    assert folder_of(settings=PAPER | {"optimizer": "sgd"}) != folder_of()
 
 
 def test_data_seed_and_recipe_have_their_own_states(monkeypatch):

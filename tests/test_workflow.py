@@ -9,11 +9,12 @@ import pytest
 import yaml
 
 import opus_tree
-from fake_bin import UPDATES, FakeBin, count, jobs, snakemake, workspace
+from fake_bin import ROOT, UPDATES, FakeBin, count, jobs, plan, snakemake, workspace
 
 DATA = {"download", "read", "clean", "split"}
 BPE = {"learn_bpe", "encode", "binarise"}
 OF_MAIN_RUNS = {"figure1", "figure2", "figure3", "figure4", "helping", "table1"}
+OF_ALL_SEEDS = {"figure1", "figure2", "completeness", "helping"}
 OF_ALL_RUNS = {"figure5", "figure6", "similarity", "table2", "claims", "report"}
 OF_ALL_RUNS |= {"losses", "scores"}
 WITHOUT_ESTIMATOR = {"completeness", "held_out", "losses", "scores", "table2", "claims", "report"}
@@ -135,6 +136,27 @@ def test_the_paper_from_nothing(paper):
     expected |= dict.fromkeys(OF_MAIN_RUNS | OF_ALL_RUNS, 2) | dict.fromkeys(WITHOUT_ESTIMATOR, 1)
     assert expected.items() <= count(output).items()
     assert not (paper / "results").exists()
+
+
+TRAININGS = {
+    "config": 15,
+    "controls": 6,
+    "data-size": 9,
+    "demo": 3,
+    "domain": 6,
+    "gpu-quick": 3,
+    "languages": 23,
+    "noise": 12,
+    "optimizer": 6,
+    "regularization": 12,
+    "seeds": 15,
+}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_shipped_configuration_is_a_plan(paper, path, capfd):
+    plan(paper, path, target="all")
+    assert count(capfd.readouterr().err)["train"] == TRAININGS[path.stem]
 
 
 def test_figure_1_needs_three_trainings_and_one_pair(paper):
@@ -335,9 +357,20 @@ def test_another_vocabulary_reruns_from_the_bpe_on(finished):
 
 def test_another_seed_adds_trainings_only(finished):
     planned = finished.plan({"seeds": [1, 2]})
-    assert planned.keys() == {"train", "aggregate", "score", "figure1", "all"} | OF_ALL_RUNS
+    made = {"train", "aggregate", "score", "all"} | OF_ALL_SEEDS | OF_ALL_RUNS
+    assert planned.keys() == made
     assert len(planned["train"]) == 3
     assert all("/base/2/" in path for path in planned["train"])
+
+
+def test_a_variant_of_the_training_text_is_made_from_the_binary_data(finished):
+    noisy, also = ({"noise": 0.1, "dropout": dropout} for dropout in (0.1, 0.2))
+    planned = finished.plan({"variants": {"noisy": noisy, "noisy_too": also}})
+    assert planned.keys() == {"alter", "train", "aggregate", "all"} | OF_ALL_RUNS
+    folder = "results/data/toy/en-de/altered"
+    text = "max_train-none/noise-0.1"
+    assert planned["alter"] == {f"{folder}/{scope}/{text}" for scope in ("joint", "en")}
+    assert len(planned["train"]) == 6
 
 
 def test_another_card_retrains_nothing(finished):

@@ -197,6 +197,34 @@ def test_the_lines_of_figure_2_are_moving_averages_of_sums(curves):
             assert line.get_xdata().tolist() == list(range(2, UPDATES + 1, 2))
 
 
+def band(panel):
+    """Return the heights at which the panel's first band begins and ends, at its left edge."""
+    heights = panel.collections[0].get_paths()[0].vertices
+    at_left = heights[heights[:, 0] == heights[:, 0].min(), 1]
+    return at_left.min(), at_left.max()
+
+
+def of_seeds(frame, column):
+    """Return a frame as of three seeds, the values of which are 1, 2 and 6 times as large."""
+    return pd.concat([frame.assign(seed=n, **{column: frame[column] * n}) for n in (1, 2, 6)])
+
+
+def test_of_several_seeds_lines_are_means_in_a_band_of_the_range(curves, tables):
+    alone = figure2.draw(curves, smoothing=20).axes[0]
+    several = figure2.draw(of_seeds(curves, "sum"), smoothing=20).axes[0]
+    first = alone.lines[0].get_ydata()
+    np.testing.assert_allclose(several.lines[0].get_ydata(), 3 * first, rtol=1e-4)
+    np.testing.assert_allclose(band(several), (first[0], 6 * first[0]), rtol=1e-4)
+    assert not alone.collections and len(several.lines) == len(alone.lines)
+
+    (alone,) = titled(figure5.draw(main_runs(tables[0])), "Value")
+    (several,) = titled(figure5.draw(of_seeds(main_runs(tables[0]), "lca")), "Value")
+    first = alone.lines[0].get_ydata()
+    np.testing.assert_allclose(several.lines[0].get_ydata(), 3 * first)
+    np.testing.assert_allclose(band(several), (first[0], 6 * first[0]))
+    assert not alone.collections
+
+
 def test_the_updates_may_have_a_logarithmic_axis(curves):
     scales = {panel.get_xscale() for panel in figure2.draw(curves, scale="log").axes[:9]}
     assert scales == {"log"}
@@ -269,7 +297,8 @@ def summing_to(ends):
         for stack in ("encoder", "decoder")
         for update in (250, 500, 750, 1000)
     ]
-    return pd.DataFrame(rows, columns=["estimator", "stack", "update", "sum", "objective"])
+    columns = ["estimator", "stack", "update", "sum", "objective"]
+    return pd.DataFrame(rows, columns=columns).assign(seed=1)
 
 
 def test_completeness_draws_truth_and_sums_and_labels_the_gaps():
@@ -290,6 +319,16 @@ def test_completeness_draws_truth_and_sums_and_labels_the_gaps():
     (outside,) = (text for text in shown if "own-batch" in text)
     assert outside == f"own-batch +350 %\n(to −{abs(4.5 * end):.1f}) ↓"
     assert panel.get_ylim()[0] == pytest.approx(1.6 * end, rel=0.1)
+
+
+def test_completeness_of_several_seeds_is_their_mean_in_a_band_of_the_range():
+    table = of_seeds(synthetic.completeness(synthetic.facets(MLM), 1000), "change")
+    curves = of_seeds(summing_to({"own_batch": -1}), "sum")
+    (panel,) = completeness.draw(table, curves).axes
+    assert panel.lines[0].get_ydata()[-1] == pytest.approx(-3)
+    truth = table.query("reference == 'dropout'").groupby("update")["change"].mean()
+    np.testing.assert_allclose(panel.lines[-1].get_ydata(), truth)
+    assert len(panel.collections) == 2
 
 
 def test_a_sum_far_above_leaves_the_panel_at_the_top():

@@ -42,6 +42,8 @@ wildcard_constraints:
     seed=r"\d+",
     split="train|valid|test",
     test_set=r"[^.]+",
+    max_train=r"\d+|none",
+    noise=r"[\d.e-]+|none",
     scope=rf"joint|{LANGUAGE}",
     suffix=r"(\.[a-z_]+)?",
 
@@ -63,13 +65,20 @@ def origin(wildcards):
 
 
 def dataset(wildcards):
-    """The binarised data of a run: joint for translation, monolingual for a language model."""
+    """The binarised data of a run: joint for translation, monolingual for a language model.
+
+    A variant of the training text is made from the same."""
     try:
         pair = experiment.pair(config, wildcards.corpus, wildcards.languages)
     except KeyError as error:  # Snakemake would wrap any other exception into ten lines
         sys.exit(f"error: {error.args[0]}: add one to `runs` in the configuration")
     scope = "joint" if wildcards.objective == "mt" else wildcards.languages
-    return f"results/data/{wildcards.corpus}/{pair}/bin/{scope}"
+    folder = f"results/data/{wildcards.corpus}/{pair}"
+    settings = experiment.settings(config, wildcards.variant)
+    size, noise = (settings.get(key, "none") for key in ("max_train", "noise"))
+    if (size, noise) == ("none", "none"):
+        return f"{folder}/bin/{scope}"
+    return f"{folder}/altered/{scope}/max_train-{size}/noise-{noise}"
 
 
 def pair_folder(wildcards):

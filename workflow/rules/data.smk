@@ -138,3 +138,21 @@ rule binarise:
         target=lambda wildcards: (languages(wildcards)[1:] or [None])[0],
     script:
         "../../scripts/binarise.py"
+
+
+rule alter:
+    input:
+        folder=rules.binarise.output.folder,
+    output:
+        folder=directory(f"{PAIR}/altered/{{scope}}/max_train-{{max_train}}/noise-{{noise}}"),
+        manifest=f"{PAIR}/altered/{{scope}}/max_train-{{max_train}}/noise-{{noise}}.json",
+    log:
+        "results/logs/alter/{corpus}/{source}-{target}/{scope}/{max_train}-{noise}.log",
+    priority: 1
+    conda:
+        "../../envs/train.yaml"
+    params:
+        max_train=lambda wildcards: wildcards.max_train,
+        noise=lambda wildcards: wildcards.noise,
+    script:
+        "../../scripts/alter.py"

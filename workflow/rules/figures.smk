@@ -29,7 +29,7 @@ rule figure1:
 
 rule figure2:
     input:
-        curves=tables_by_estimator("curves", MAIN),
+        curves=tables_by_estimator("curves", MAIN_OF_ALL_SEEDS),
     output:
         pdf="results/figures/figure2{suffix}.pdf",
         png=report(
@@ -137,8 +137,8 @@ rule figure6:
 
 rule completeness:
     input:
-        completeness=tables("completeness", MAIN),
-        curves=tables("curves", MAIN),
+        completeness=tables("completeness", MAIN_OF_ALL_SEEDS),
+        curves=tables("curves", MAIN_OF_ALL_SEEDS),
     output:
         pdf="results/figures/completeness.pdf",
         png=report(
@@ -157,7 +157,7 @@ rule completeness:
 
 rule helping:
     input:
-        curves=tables_by_estimator("curves", MAIN),
+        curves=tables_by_estimator("curves", MAIN_OF_ALL_SEEDS),
     output:
         pdf="results/figures/helping{suffix}.pdf",
         png=report(

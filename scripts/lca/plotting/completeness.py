@@ -6,7 +6,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .style import ESTIMATOR_COLOURS, ESTIMATORS, OBJECTIVES, UNIT, objectives, say_empty, signed
+from .style import (
+    BAND,
+    ESTIMATOR_COLOURS,
+    ESTIMATORS,
+    OBJECTIVES,
+    UNIT,
+    objectives,
+    say_empty,
+    signed,
+)
 
 REFERENCES = ("dropout", "train", "held_out")
 """What the true loss may have been measured on, the best first: with dropout, as in training."""
@@ -22,8 +31,9 @@ def draw(completeness: pd.DataFrame, curves: pd.DataFrame) -> Figure:
     """Draw a panel for each objective: the true change of the loss, and each estimator's sum.
 
     The arguments are as of `lca.analysis.completeness` and `lca.analysis.curves`, of one run for
-    each objective. At a line's end stands by how much the sum misses the true change, relative to
-    it. An objective that was not probed is left out.
+    each objective; of several seeds a line is the mean, in a band from the smallest to the largest.
+    At a line's end stands by how much the sum misses the true change, relative to it. An objective
+    that was not probed is left out.
     """
     completeness = completeness[completeness["estimator"].isin(curves["estimator"])]
     found = objectives(completeness)
@@ -34,7 +44,7 @@ def draw(completeness: pd.DataFrame, curves: pd.DataFrame) -> Figure:
             frame[frame["objective"] == objective] for frame in (completeness, curves)
         )
         reference = next(name for name in REFERENCES if name in set(rows["reference"]))
-        _draw(panel, rows[rows["reference"] == reference], cumulative(of_curves))
+        _draw(panel, rows[rows["reference"] == reference], of_curves)
         panel.set(title=OBJECTIVES[objective], xlabel="Update")
     if not found:
         say_empty(axes[0, 0], "no update was probed")
@@ -44,23 +54,28 @@ def draw(completeness: pd.DataFrame, curves: pd.DataFrame) -> Figure:
 
 
 def cumulative(curves: pd.DataFrame) -> pd.DataFrame:
-    """Return the LCA of all blocks summed up to each update: a column for each estimator."""
+    """Return the LCA of all blocks of one seed summed up to each update, a column per estimator."""
     means = curves.astype({"sum": float}).pivot_table("sum", "update", "estimator", aggfunc="sum")
     sums = means.mul(np.diff(means.index, prepend=0), axis="index").cumsum()
-    return pd.concat([pd.DataFrame(0.0, [0], sums.columns), sums])
+    return pd.concat([pd.DataFrame(0.0, [0], sums.columns), sums]).rename_axis("update")
 
 
-def _draw(panel: Axes, rows: pd.DataFrame, sums: pd.DataFrame) -> None:
+def _draw(panel: Axes, rows: pd.DataFrame, curves: pd.DataFrame) -> None:
     """Draw one run, as far as the true change is known."""
-    truth = rows.drop_duplicates("update").set_index("update")["change"].sort_index()
+    by_update = rows.drop_duplicates(["seed", "update"]).groupby("update")["change"]
+    truth = by_update.mean()
     end, last_update = truth.iloc[-1], truth.index[-1]
+    seeds = pd.concat([cumulative(of_seed) for _, of_seed in curves.groupby("seed")])
+    seeds = seeds.loc[seeds.index <= last_update, [name for name in ESTIMATORS if name in seeds]]
+    sums = seeds.groupby(level="update")
     bottom, top = -ROOM * abs(end), (ROOM - 1) * abs(end)
-    shown = sums.loc[:last_update, [name for name in ESTIMATORS if name in sums]]
+    shown, low, high = sums.mean(), sums.min(), sums.max()
     _set_limits(panel, pd.concat([shown.clip(bottom, top), truth]))
     labels = [(end, f"loss {signed(end, '.2f')}", "black")]
     for estimator, line in shown.items():
         colour, last = ESTIMATOR_COLOURS[estimator], line.iloc[-1]
         panel.plot(line.index, line, color=colour, linewidth=2)
+        _draw_band(panel, low[estimator], high[estimator], colour)
         text = f"{ESTIMATORS[estimator]} {signed(100 * (last / end - 1), '+.0f')} %"
         if bottom <= last <= top:
             labels.append((last, text, colour))
@@ -68,8 +83,15 @@ def _draw(panel: Axes, rows: pd.DataFrame, sums: pd.DataFrame) -> None:
             text = f"{text}\n(to {signed(last, '.1f')}) {'↓' if last < bottom else '↑'}"
             _label_exit(panel, line, text, colour)
     panel.plot(truth.index, truth, color="black", linewidth=2.6, marker="o", markersize=4)
+    _draw_band(panel, by_update.min(), by_update.max(), "black")
     panel.set_xlim(0, last_update)
     _label_ends(panel, labels)
+
+
+def _draw_band(panel: Axes, low: pd.Series, high: pd.Series, colour: str) -> None:
+    """Draw where the seeds are, if there are several."""
+    if (low < high).any():
+        panel.fill_between(low.index, low, high, color=colour, alpha=BAND, linewidth=0)
 
 
 def _set_limits(panel: Axes, shown: pd.DataFrame) -> None:

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from . import layers
 from .style import (
+    BAND,
     COLOURS,
     COMPONENTS,
     ESTIMATORS,
@@ -32,7 +33,9 @@ LEGEND_ROWS = 30
 def draw(
     totals: pd.DataFrame, estimator: str = "own_batch", dashed: Collection[str] = ()
 ) -> Figure:
-    """Draw the contribution, -LCA, of every run over its layers; of several seeds the mean.
+    """Draw the contribution, -LCA, of every run over its layers.
+
+    Of several seeds a line is the mean, in a band from the smallest to the largest.
 
     `totals` as of `lca.analysis.totals`, with the columns of `style.RUN`. `dashed` are the runs to
     draw dashed, as CORPUS/OBJECTIVE/LANGUAGES. In translation a line breaks between the stacks.
@@ -68,10 +71,14 @@ def draw(
 def _draw_line(panel: Axes, totals: pd.DataFrame, style: dict) -> None:
     """Draw one component of one run: a line for each stack."""
     places = layers.places(totals)
-    means = -totals.groupby(["stack", "layer"])["lca"].mean().reindex(places)
+    seeds = -totals.groupby(["stack", "layer"])["lca"].agg(["mean", "max", "min"]).reindex(places)
     positions = pd.Series(range(1, len(places) + 1), places)
     for stack in places.get_level_values("stack").unique():
-        panel.plot(positions[stack], means[stack], **style)
+        of_stack = seeds.loc[stack]
+        panel.plot(positions[stack], of_stack["mean"], **style)
+        if len(totals) > len(places):
+            band = dict(color=style["color"], alpha=BAND, linewidth=0)
+            panel.fill_between(positions[stack], of_stack["max"], of_stack["min"], **band)
 
 
 def _label_axes(axes: np.ndarray) -> None:

@@ -47,6 +47,9 @@ ESTIMATOR_COLOURS = {
 
 UNIT = "nats per predicted token"
 
+BAND = 0.2
+"""Opacity of the band from the smallest to the largest of several seeds."""
+
 RUN = ["corpus", "objective", "languages", "variant"]
 """The columns that make a run, up to its seed."""
 

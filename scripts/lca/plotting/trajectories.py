@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from . import layers
-from .style import OBJECTIVES, objectives, say_empty
+from .style import BAND, OBJECTIVES, objectives, say_empty
 
 GROUPS = {
     "Embeddings": ["embeddings"],
@@ -24,7 +24,8 @@ def grid(
     """Draw a column of `lca.analysis.curves` of one run for each objective, of one estimator.
 
     The components of a group are combined into one line for each layer, by "sum" or "mean", and
-    averaged over the last `smoothing` updates. The axis of the updates has the `scale` "linear" or
+    averaged over the last `smoothing` updates. Of several seeds a line is the mean, in a band from
+    the smallest to the largest. The axis of the updates has the `scale` "linear" or
     "log"; `sharey` is as of `plt.subplots`. An objective without data is left out.
     """
     found = objectives(curves)
@@ -44,8 +45,13 @@ def grid(
         for panel, components in zip(panels, GROUPS.values(), strict=True):
             rows = of_objective[of_objective["component"].isin(components)]
             if rows[column].notna().any():
-                lines = rows.pivot_table(column, "update", ["stack", "layer"], aggfunc=combine)
-                lines = smooth(lines, smoothing)
+                lines = [
+                    smooth(
+                        of_seed.pivot_table(column, "update", ["stack", "layer"], aggfunc=combine),
+                        smoothing,
+                    )
+                    for _, of_seed in rows.groupby("seed")
+                ]
                 _draw(panel, lines, colours)
             else:
                 say_empty(panel, "no data" if rows.empty else "not recorded for this estimator")
@@ -66,12 +72,20 @@ def smooth(lines: pd.DataFrame, updates: int) -> pd.DataFrame:
     return lines.rolling(windows, min_periods=1).mean()
 
 
-def _draw(panel: Axes, lines: pd.DataFrame, colours: dict) -> None:
-    """Draw a line for each (stack, layer); those outside the layers have a legend."""
-    has_two_stacks = lines.columns.get_level_values("stack").nunique() > 1
-    for place in layers.places(lines.columns.to_frame()):
+def _draw(panel: Axes, seeds: list[pd.DataFrame], colours: dict) -> None:
+    """Draw a line for each (stack, layer); those outside the layers have a legend.
+
+    The lines of each seed are the columns of a frame.
+    """
+    by_update = pd.concat(seeds).groupby(level="update")
+    mean, low, high = by_update.mean(), by_update.min(), by_update.max()
+    has_two_stacks = mean.columns.get_level_values("stack").nunique() > 1
+    for place in layers.places(mean.columns.to_frame()):
         stack, layer = place
         colour = colours.get(place, STACK_COLOURS.get(stack, "0") if has_two_stacks else "0")
-        panel.plot(lines.index, lines[place], color=colour, linewidth=0.9, label=stack)
+        panel.plot(mean.index, mean[place], color=colour, linewidth=0.9, label=stack)
+        if len(seeds) > 1:
+            style = dict(color=colour, alpha=BAND, linewidth=0)
+            panel.fill_between(mean.index, low[place], high[place], **style)
     if has_two_stacks and layer == 0:
         panel.legend()
