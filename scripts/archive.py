@@ -21,29 +21,29 @@ HEADER = """\
 """
 
 
-def pack(archive: Path, results: list[Path], config: dict, root: Path = Path()) -> None:
+def pack(archive: Path, results: list[Path], config: dict) -> None:
     """Write code, configuration and `results` into a folder of the archive that has its name.
 
     Results keep their time stamps, by which Snakemake sees that they need not be made again; for
-    the same reason the code, and whatever else they were made from, is as old as the oldest.
+    the same reason the code is older than the oldest.
     """
     name = archive.name.partition(".")[0]
-    oldest = min((root / path).stat().st_mtime for path in results)
+    before = min(path.stat().st_mtime for path in results) - 1
 
     def aged(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
-        info.mtime = oldest
+        info.mtime = before
         return None if "__pycache__" in info.name else info
 
     with tarfile.open(archive, "w:gz", dereference=True) as tar:
         for path in CODE:
-            if (root / path).exists():
-                tar.add(root / path, f"{name}/{path}", filter=aged)
+            if Path(path).exists():
+                tar.add(path, f"{name}/{path}", filter=aged)
         text = (HEADER + yaml.safe_dump(config, sort_keys=False, allow_unicode=True)).encode()
         info = aged(tarfile.TarInfo(f"{name}/config/config.yaml"))
         info.size = len(text)
         tar.addfile(info, io.BytesIO(text))
         for path in results:
-            tar.add(root / path, f"{name}/{path}")
+            tar.add(path, f"{name}/{path}")
 
 
 if __name__ == "__main__":

@@ -369,8 +369,8 @@ def test_another_vocabulary_reruns_from_the_bpe_on(finished):
 
 def test_another_seed_adds_trainings_only(finished):
     planned = finished.plan({"seeds": [1, 2]})
-    expected = {"train", "aggregate", "score", "all"} | OF_ALL_SEEDS | OF_ALL_RUNS
-    assert planned.keys() == expected
+    made = {"train", "aggregate", "score", "all"} | OF_ALL_SEEDS | OF_ALL_RUNS
+    assert planned.keys() == made
     assert len(planned["train"]) == 3
     assert all("/base/2/" in path for path in planned["train"])
 

@@ -30,7 +30,7 @@ from lca.report.exhibits import (
 )
 from lca.report.explorer import Explorer
 from lca.report.page import TABLES, PageError, RunFiles, packed, page
-from lca.report.runs import RunSummary, agreed, hardware, labels, own_facts, version, warnings
+from lca.report.runs import RULE, RunSummary, agreed, hardware, labels, own_facts, version, warnings
 from lca.report.verdicts import arrange, count, survivors
 
 MLM, ESTONIAN, CLM, MT = report_tables.RUNS
@@ -376,6 +376,13 @@ def test_a_run_that_went_wrong_is_named_up_front(arguments):
     text = " ".join(page(**arguments).split())
     assert "something is wrong with 1 of the 2 runs" in text
     assert text.index("something is wrong") < text.index("ends after 400 of 1,000 updates")
+
+
+def test_the_page_has_the_rule_of_its_warnings_and_every_attempt(arguments):
+    html = page(**arguments)
+    assert html.count(RULE) == 1
+    assert html.count("<td>c0ffeec0ff</td>") == 2 * 3
+    assert html.count("<td>killed</td>") == 2
 
 
 def test_the_same_tables_give_the_same_page(arguments):

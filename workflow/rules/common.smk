@@ -144,10 +144,9 @@ def scored(side):
 
     def texts(wildcards):
         language = wildcards.languages.split("-")[side]
-        pair = text_folder(wildcards)
         return [
             (
-                f"{pair}/split/test.{language}.gz"
+                f"{text_folder(wildcards)}/split/test.{language}.gz"
                 if name == "test"
                 else f"results/test_sets/{name}/{wildcards.languages}/{language}.gz"
             )
