@@ -105,7 +105,7 @@ def test_held_out_sets_that_leave_nothing_to_train_on(tmp_path, database):
 
 def test_the_room_for_all_together(tmp_path, database, disk):
     """Each pair is 1 MB as moses, and 3 files of 1 MB as raw."""
-    disk.free = 2 * 7 * 1_024_000
+    disk.free = 2 * 8 * 1_024_000
     check([opus()] * 2, None, database, tmp_path)
     disk.free -= 1
     assert "are free" in refusal(tmp_path, *[opus()] * 2, database=database)
@@ -172,9 +172,9 @@ def parts(*urls):
 
 
 def test_servers_are_asked_for_the_size(tmp_path, url, disk):
-    disk.free = 14_000
+    disk.free = 16_000
     check([parts(url + "a", url + "b")], None, None, tmp_path)
-    disk.free = 13_999
+    disk.free = 15_999
     assert "are free" in refusal(tmp_path, parts(url + "a", url + "b"))
 
 
