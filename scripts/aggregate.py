@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from experiment import Run
+from frames import with_run
 from job import InputError, job
 from lca.analysis import DataError, logs
 from lca.analysis.completeness import completeness, probes, summary
@@ -14,10 +15,7 @@ from lca.analysis.milestones import milestones
 from lca.analysis.totals import totals
 from manifest import read_manifest
 
-TABLES = {
-    table.__name__: table
-    for table in (totals, curves, head_curves, milestones, losses, completeness, probes)
-}
+TABLES = (curves, head_curves, milestones, losses, completeness, probes)
 
 
 def check(log: Path, updates: int) -> None:
@@ -31,19 +29,14 @@ def check(log: Path, updates: int) -> None:
         raise InputError(f"{log}: ends at update {found} of {updates}; {remake}")
 
 
-def with_run(frame: pd.DataFrame, run: Run) -> pd.DataFrame:
-    """Return the frame with the facets of the run as its first columns."""
-    for position, (facet, value) in enumerate(run._asdict().items()):
-        frame.insert(position, facet, value)
-    return frame
-
-
 def main(log: Path, manifest: Path, run: Run, outputs: dict[str, Path]) -> None:
     """Write each table of the run to the file that `outputs` has under its name, and a summary."""
     check(log, read_manifest(manifest)["settings"]["total_updates"])
-    for name, table in TABLES.items():
-        with_run(table(log), run).to_parquet(outputs[name], index=False)
-    found = summary(pd.read_parquet(outputs["completeness"]))
+    tables = {table.__name__: table(log) for table in TABLES}
+    tables["totals"] = totals(log, tables["head_curves"])
+    found = summary(tables["completeness"])
+    for name, table in tables.items():
+        with_run(table, run).to_parquet(outputs[name], index=False)
     found.to_csv(outputs["summary"], index=False, float_format="%.4g")
 
 

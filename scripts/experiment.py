@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import jsonschema
+import sacrebleu
 
 OBJECTIVES = ("mlm", "clm", "mt")
 
@@ -43,6 +44,10 @@ def check(config: dict, schema: dict) -> None:
         raise ConfigError(_explain(error))
     for number, entry in enumerate(config["runs"]):
         _check_entry(entry, f"runs[{number}]", config["corpora"])
+    for corpus, entry in config["corpora"].items():
+        for name in entry.get("test_sets", []):
+            if name not in (accepted := sacrebleu.get_available_testsets()):
+                raise ConfigError(_refuse(f"corpora.{corpus}.test_sets", name, accepted))
     required = schema["$defs"]["training"]["properties"].keys() - OPTIONAL
     if missing := required - config["training"].keys():
         raise ConfigError(f"training.{min(missing)}: missing")
@@ -54,6 +59,18 @@ def check(config: dict, schema: dict) -> None:
         if name not in accepted or name.split("/")[1] != objective:
             choices = [choice for choice in accepted if choice.split("/")[1] == objective]
             raise ConfigError(_refuse(f"main_runs.{objective}", name, choices))
+    for estimator in (config["figures"]["estimator"], *config["figures"]["also"]):
+        check_recorded(config, estimator)
+
+
+def check_recorded(config: dict, estimator: str) -> None:
+    """Raise `ConfigError` if the main runs do not record an estimator that is to be drawn."""
+    variant = _base_first(config)[0]
+    if estimator == "trapezoid" and not settings(config, variant)["trapezoid"]:
+        raise ConfigError(
+            f"{estimator}: not recorded by variant {variant}; with `training.trapezoid: true`, "
+            "`snakemake` trains and draws it"
+        )
 
 
 def runs(config: dict) -> list[Run]:

@@ -10,6 +10,7 @@ from experiment import Run
 from job import InputError
 
 RUN = Run("europarl", "clm", "en", "base", 2)
+NAMES = ["totals", *(table.__name__ for table in TABLES)]
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def log(tmp_path_factory):
 def aggregate(log, folder, total_updates=12):
     manifest = folder / "run.json"
     manifest.write_text(json.dumps({"settings": {"total_updates": total_updates}}))
-    outputs = {name: folder / f"{name}.parquet" for name in TABLES}
+    outputs = {name: folder / f"{name}.parquet" for name in NAMES}
     main(log, manifest, RUN, outputs | {"summary": folder / "summary.csv"})
     return {name: pd.read_parquet(path) for name, path in outputs.items()}
 

@@ -148,6 +148,10 @@ def test_pairs_without_english_and_languages_without_translation():
         ({"trainig": {}}, r"config: unknown key 'trainig' \(did you mean training\?\); accepted: "),
         ({"training": {"lrr": 1}}, r"training: unknown key 'lrr' \(did you mean lr\?\); accepted"),
         ({"training": {"lr": "5e-4"}}, r"training.lr: '5e-4' is not of type number \(in YAML: 5"),
+        (
+            {"corpora": {"europarl": {"test_sets": ["wtm18"]}}},
+            r"corpora.europarl.test_sets: unknown value 'wtm18' .did you mean wmt18.*; accepted: ",
+        ),
         ({"training": {"dropout": 1.5}}, r"training.dropout: 1.5 is greater than"),
         ({"training": {"embed_dim": 100}}, r"training.embed_dim: not divisible by 8 heads"),
         ({"variants": {"x": {"nrom": 1}}}, r"variants.x: unknown key 'nrom' .did you mean norm"),
@@ -178,6 +182,10 @@ def test_pairs_without_english_and_languages_without_translation():
         ({"seeds": [1, 1]}, r"seeds: .*non-unique"),
         ({"main_runs": {"clm": "europarl/clm/fr"}}, r"main_runs.clm: unknown value .*clm/fi"),
         ({"main_runs": {"clm": "europarl/mlm/en"}}, r"main_runs.clm: unknown value"),
+        (
+            {"figures": {"also": ["trapezoid"]}, "training": {"trapezoid": False}},
+            r"trapezoid: not recorded by variant base; with `training.trapezoid: true`",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_key(change, message):

@@ -61,9 +61,10 @@ def _cross(theta, g, m, v, part, terms, beta1, beta2, step, share, scale):
     one = np.float32(1)
     size, decay, eps = step
     rest = one - share
+    to_first, to_second = scale / share, one / rest
     for i in range(theta.size):
-        first = scale * part[i] / share
-        second = (g[i] - scale * part[i]) / rest
+        first = to_first * part[i]
+        second = to_second * (g[i] - scale * part[i])
         if v is None:
             carried = beta1 * m[i] + decay * theta[i]
             moved_by_first = -size * (carried + first)
@@ -82,12 +83,14 @@ def _cross(theta, g, m, v, part, terms, beta1, beta2, step, share, scale):
 @njit(nogil=True, error_model="numpy", cache=True, fastmath={"reassoc", "nsz", "contract"})
 def _add_terms(terms, cell):
     """Add a run's sum, positive part, and numbers of negative and positive terms to its cell."""
-    total, positive, helping, hurting = np.float32(0), np.float32(0), 0, 0
-    for term in terms:
+    zero, one = np.float32(0), np.float32(1)
+    total, positive, helping, hurting = zero, zero, zero, zero  # a run's counts are exact
+    for i in range(terms.size):  # iterating over the array itself is not vectorized
+        term = terms[i]
         total += term
-        positive += max(term, np.float32(0))
-        helping += term < 0
-        hurting += term > 0
+        positive += term if term > zero else zero
+        helping += one if term < zero else zero
+        hurting += one if term > zero else zero
     cell[0] += total
     cell[1] += positive
     cell[2] += helping

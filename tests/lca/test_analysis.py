@@ -84,7 +84,7 @@ def test_a_mean_is_not_lost_in_rounding():
 
 
 def test_totals_are_the_sums_of_the_columns(log, raw):
-    found = totals(log)
+    found = totals(log, head_curves(log))
     assert list(found) == ["estimator", *LABELS, "head", "elements", "lca"]
     sums = raw.sum()
     expected = {
@@ -115,7 +115,7 @@ def test_the_trapezoid_is_the_end_alone_where_the_begin_is_missing(tmp_path):
 
 
 def test_the_heads_have_the_elements_of_their_block(log):
-    found = totals(log).query("estimator == 'own_batch'")
+    found = totals(log, head_curves(log)).query("estimator == 'own_batch'")
     with_heads = found[found["head"] > 0].groupby(LABELS)["elements"].sum()
     blocks = found[found["head"] == 0].set_index(LABELS)["elements"]
     assert with_heads.equals(blocks[with_heads.index])
@@ -154,7 +154,7 @@ def test_what_an_estimator_does_not_have_is_missing(tmp_path):
 def test_without_heads_there_is_nothing_of_heads(tmp_path):
     path = write_log(tmp_path / "log.parquet", {"w1": [-1, 2]})
     assert len(head_curves(path)) == 0
-    assert totals(path)[["head", "lca"]].values.tolist() == [[0, 1]]
+    assert totals(path, head_curves(path))[["head", "lca"]].values.tolist() == [[0, 1]]
 
 
 def test_head_curves_are_means_of_longer_windows(log, raw):

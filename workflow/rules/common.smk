@@ -8,6 +8,7 @@ import yaml
 sys.path.insert(0, str(Path(workflow.basedir).parent / "scripts"))
 
 import experiment
+import sacrebleu
 
 with open(f"{workflow.basedir}/schemas/config.schema.yaml") as file:
     schema = yaml.safe_load(file)
@@ -42,6 +43,7 @@ wildcard_constraints:
     split="train|valid|test",
     max_train=r"\d+|none",
     noise=r"[\d.e-]+|none",
+    test_set=r"[^.]+",
     scope=rf"joint|{LANGUAGE}",
     suffix=r"(\.[a-z_]+)?",
 
@@ -62,21 +64,61 @@ def origin(wildcards):
     return {key: value for key, value in corpus(wildcards).items() if key in keys}
 
 
-def dataset(wildcards):
-    """The binarised data of a run: joint for translation, monolingual for a language model.
-
-    A variant of the training text is made from the same."""
+def text_folder(wildcards):
+    """The data of the pair whose text a run is trained on."""
     try:
         pair = experiment.pair(config, wildcards.corpus, wildcards.languages)
     except KeyError as error:  # Snakemake would wrap any other exception into ten lines
         sys.exit(f"error: {error.args[0]}: add one to `runs` in the configuration")
-    scope = "joint" if wildcards.objective == "mt" else wildcards.languages
-    folder = f"results/data/{wildcards.corpus}/{pair}"
+    return f"results/data/{wildcards.corpus}/{pair}"
+
+
+def scope(wildcards):
+    """The scope of a run's data: joint for translation, monolingual for a language model."""
+    return "joint" if wildcards.objective == "mt" else wildcards.languages
+
+
+def dataset(wildcards):
+    """The binarised data of a run; a variant of the training text is made from its base's."""
+    folder = text_folder(wildcards)
     settings = experiment.settings(config, wildcards.variant)
     size, noise = (settings.get(key, "none") for key in ("max_train", "noise"))
     if (size, noise) == ("none", "none"):
-        return f"{folder}/bin/{scope}"
-    return f"{folder}/altered/{scope}/max_train-{size}/noise-{noise}"
+        return f"{folder}/bin/{scope(wildcards)}"
+    return f"{folder}/altered/{scope(wildcards)}/max_train-{size}/noise-{noise}"
+
+
+def spm_model(wildcards):
+    """The SentencePiece model that a run's data was encoded with."""
+    return f"{text_folder(wildcards)}/bpe/{scope(wildcards)}/spm.model"
+
+
+def test_sets(wildcards):
+    """What a run is scored on: its corpus's own split, and of the others those with its pair."""
+    own = ["test"] if corpus(wildcards)["test"] else []
+    pairs = {
+        name: sacrebleu.get_langpairs_for_testset(name)
+        for name in corpus(wildcards).get("test_sets", [])
+    }
+    return own + [name for name in pairs if wildcards.languages in pairs[name]]
+
+
+def scored(side):
+    """An input function: one side, 0 or -1, of the test sets; that of a language model is both."""
+
+    def texts(wildcards):
+        language = wildcards.languages.split("-")[side]
+        pair = text_folder(wildcards)
+        return [
+            (
+                f"{pair}/split/test.{language}.gz"
+                if name == "test"
+                else f"results/test_sets/{name}/{wildcards.languages}/{language}.gz"
+            )
+            for name in test_sets(wildcards)
+        ]
+
+    return texts
 
 
 def languages(wildcards):
@@ -115,6 +157,10 @@ def estimator(wildcards):
     accepted = schema["properties"]["figures"]["properties"]["estimator"]["enum"]
     if name not in accepted:
         sys.exit(f"error: there is no estimator {name!r}; accepted: {', '.join(accepted)}")
+    try:
+        experiment.check_recorded(config, name)
+    except experiment.ConfigError as error:
+        sys.exit(f"error: {error}")
     return name
 
 

@@ -51,12 +51,13 @@ def _draw(panel: Axes, rows: pd.DataFrame, colour: str) -> None:
         return
     places = layers.places(rows)
     by_update = rows.groupby(["set", "update", "stack", "layer"])["lca"].sum()
-    means = -by_update.groupby(["set", "stack", "layer"]).mean()
+    means = -by_update.groupby(["set", "stack", "layer"]).mean().unstack("set").reindex(places)
     for offset, (name, label), shade in zip(
         (-0.2, 0.2), SETS.items(), (colour, lighter(colour)), strict=True
     ):
         positions = [position + offset for position in range(len(places))]
-        panel.bar(positions, means[name].reindex(places), 0.4, color=shade, label=label)
+        heights, label = (means[name], label) if name in means else (0, f"no {label}")
+        panel.bar(positions, heights, 0.4, color=shade, label=label)
     panel.legend()
     layers.label(panel.xaxis, places)
     layers.name_stacks(panel, places)
