@@ -78,7 +78,7 @@ archive: install ## results/archive.tar.gz: code and tables, to redraw every fig
 	@$(snakemake) $(if $(CONFIG),--configfile $(CONFIG)) --cores $(CORES) -- results/archive.tar.gz
 
 test: .venv/.installed-dev ## run the tests (only the fast ones: .venv/bin/pytest -m "not slow")
-	@$(bin)/pytest
+	@$(bin)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 bench: install ## what LCA costs, measured side by side; the tables go into the README
 	@$(bin)/python -W ignore bench
