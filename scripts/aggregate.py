@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from experiment import Run
 from frames import with_run
 from job import InputError, job
