@@ -141,7 +141,7 @@ TRAININGS = {
     "config": 15,
     "controls": 6,
     "data-size": 9,
-    "demo": 3,
+    "demo": 14,
     "domain": 6,
     "gpu-quick": 3,
     "languages": 23,
