@@ -5,7 +5,7 @@
 #:         empty = the package index's own (on PyPI: CUDA 13); cpu = no CUDA, far smaller;
 #:         cu126 = the last CUDA that runs on a V100; cu130
 #: CORES   cores for the demo (default: all)
-#: CONFIG  for plan and status: a file of differences from config/config.yaml, as config/demo.yaml
+#: CONFIG  for plan, status and archive: a file of differences from config/config.yaml, as config/demo.yaml
 
 CORES ?= all
 
@@ -13,7 +13,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help install demo plan status test bench lint format profiles lock clean
+.PHONY: help install demo plan status archive test bench lint format profiles lock clean
 
 bin := .venv/bin
 python_dirs := scripts tests resources bench
@@ -74,8 +74,11 @@ plan: install ## what would still run, without running it: jobs, GPU hours, disk
 status: install ## how far each training is
 	@$(bin)/python scripts/status.py $(CONFIG)
 
+archive: install ## results/archive.tar.gz: code and tables, to redraw every figure without a training
+	@$(snakemake) $(if $(CONFIG),--configfile $(CONFIG)) --cores $(CORES) -- results/archive.tar.gz
+
 test: .venv/.installed-dev ## run the tests (only the fast ones: .venv/bin/pytest -m "not slow")
-	@$(bin)/pytest
+	@$(bin)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 bench: install ## what LCA costs, measured side by side; the tables go into the README
 	@$(bin)/python -W ignore bench

@@ -5,15 +5,18 @@ Each bench can be run alone, with options of its own (`python bench/optimizer.py
 
 import argparse
 import os
-import platform
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "scripts"))
+
+from provenance import processor  # noqa: E402
+
 README = HERE.parent / "README.md"
-BENCHES = ("optimizer", "training", "log", "figures", "card")
+BENCHES = ("optimizer", "training", "log", "figures", "data", "card")
 BEGIN, END = "<!-- written by `make bench` -->\n", "<!-- end -->\n"
 
 
@@ -37,13 +40,8 @@ def main() -> None:
 
 def _machine() -> str:
     """Return a line on what the numbers are of."""
-    cpu = platform.processor() or platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            cpu = line.partition(":")[2].strip()
-            break
     cores = len(os.sched_getaffinity(0))
-    return f"{cpu}, {cores} cores, PyTorch {version('torch')}:\n"
+    return f"{processor()}, {cores} cores, PyTorch {version('torch')}:\n"
 
 
 if __name__ == "__main__":

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from experiment import Run
+from frames import with_run
 from job import InputError, job
 from lca.analysis import DataError, logs
 from lca.analysis.completeness import completeness, probes, summary
@@ -26,13 +25,6 @@ def check(log: Path, updates: int) -> None:
         raise InputError(f"{error}; {remake}") from None
     if found != updates:
         raise InputError(f"{log}: ends at update {found} of {updates}; {remake}")
-
-
-def with_run(frame: pd.DataFrame, run: Run) -> pd.DataFrame:
-    """Return the frame with the facets of the run as its first columns."""
-    for position, (facet, value) in enumerate(run._asdict().items()):
-        frame.insert(position, facet, value)
-    return frame
 
 
 def main(log: Path, manifest: Path, run: Run, outputs: dict[str, Path]) -> None:

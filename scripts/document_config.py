@@ -11,9 +11,10 @@ INTRODUCTION = """\
 # Configuration
 
 `config.yaml` is the paper's experiment. `snakemake --configfile config/NAME.yaml` changes what is
-in NAME.yaml and keeps the rest: mappings are merged key by key, lists are replaced. A mistake is
-refused in one line before anything runs. What belongs to the machine and not to the experiment
-(memory, threads, `max_tokens` of a micro-batch) is in `../profiles/`.
+in NAME.yaml and keeps the rest: mappings are merged key by key, lists are replaced. Each of the
+other files here asks one question, in its first lines; models that files share are trained once. A
+mistake is refused in one line before anything runs. What belongs to the machine and not to the
+experiment (memory, threads, `max_tokens` of a micro-batch) is in `../profiles/`.
 
 """
 
@@ -23,6 +24,7 @@ def reference(schema: dict) -> str:
     sections = [
         ("Top level", schema),
         ("A corpus: `corpora.NAME`", schema["$defs"]["corpus"]),
+        ("A part: `corpora.NAME.parts`", schema["$defs"]["part"]),
         ("An entry of `runs`", schema["$defs"]["runs"]),
         ("`training` and every variant", schema["$defs"]["training"]),
     ]

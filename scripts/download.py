@@ -1,61 +1,35 @@
-"""Fetch the files of one language pair of an OPUS corpus, from OPUS or from a local mirror."""
+"""Fetch the files of one language pair of a corpus, from the network or from a mirror of OPUS."""
 
-import re
 import shutil
-import tempfile
 from pathlib import Path
 
-from command import run
-from job import InputError, job
+from fetch import fetch
+from job import job
 from manifest import write_manifest
-from opus import check_archive, corpus_files, local_name
+from opus import corpus_files, local_name
+from opus_database import find, open_database
+from sources import urls
+from text import check_intact
 
 
 def copy_from_mirror(
     corpus: dict, source: str, target: str, mirror: Path, folder: Path
 ) -> dict[str, str]:
-    """Copy the files from a tree in OPUS layout; return where each was in it, by local name."""
+    """Copy the files from a tree in OPUS's layout; return where each was in it, by local name."""
     origins = {local_name(path): path for path in corpus_files(corpus, source, target)}
     for name, path in origins.items():
-        check_archive(mirror / path, name=mirror / path)
+        check_intact(mirror / path, name=mirror / path)
         shutil.copyfile(mirror / path, folder / name)
     return origins
 
 
-def download_from_opus(
-    corpus: dict, source: str, target: str, database: Path | None, folder: Path
+def opus_urls(
+    corpus: dict, source: str, target: str, database: str | Path | None
 ) -> dict[str, str]:
-    """Download the files with `opus_get`; return the URL of each, by local name.
-
-    The URLs are those of `database`, or of the one that comes with OpusTools. `opus_get` exits
-    with 0 whatever happens, so what counts is the files: one that OPUS does not list, that does
-    not arrive or that is damaged is an `InputError` with its URL.
-    """
-    if database is not None and not database.is_file():
-        raise InputError(f"{database}: no such OpusTools database")
-    with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        query = [
-            *("-d", corpus["name"], "-r", corpus["version"], "-p", corpus["format"]),
-            *("-s", source, "-t", target, "-dl", temporary),
-            *("--local_db", "-db", database or f"{temporary}/opus.db"),
-        ]
-        listing = "\n".join(run("opus_get", *query, "--list_resources"))
-        origins = {}
-        for path in corpus_files(corpus, source, target):
-            url = re.search(rf"https?://\S+-{re.escape(path)}(?!\S)", listing)
-            if url is None:
-                raise InputError(f"{path}: not among the files of OPUS")
-            origins[local_name(path)] = url[0]
-        printed = run("opus_get", *query, "--suppress_prompts")
-        for name, url in origins.items():
-            # From another host than OPUS, a file has the whole URL in its name.
-            file = next(Path(temporary).glob(f"*{name}"), None)
-            if file is None:
-                reason = printed[-1].split(": ", 1)[-1]  # Unable to retrieve the data from ...: ...
-                raise InputError(f"{url}: {reason}")
-            check_archive(file, name=url)
-            file.rename(folder / name)
-    return origins
+    """Return the URL of each file of an OPUS corpus by its local name."""
+    with open_database(database) as opened:
+        files = find(opened, corpus, source, target)
+    return {local_name(path): file.url for path, file in files.items()}
 
 
 def download(
@@ -66,18 +40,27 @@ def download(
     mirror: str | Path | None = None,
     database: str | Path | None = None,
 ) -> dict[str, str]:
-    """Put the files of a corpus into `folder` under the names that `opus_read` looks for.
+    """Make `folder` with the files of a corpus, under the names that `opus_read` looks for.
 
-    They come from the tree `mirror` where it is given, otherwise from the network. Returns the
-    origin (path in the mirror or URL) of each file by its name. Raises `InputError`.
+    OPUS's come from the tree `mirror` where it is given, otherwise from where OpusTools'
+    `database` (by default its own) says. `opus_get` itself neither resumes nor retries nor notices
+    a failure. Until all is there it waits in `folder.part`, from where a later call goes on.
+    Returns the origin (path in the mirror or URL) of each file by its name.
     """
-    if corpus["source"] != "opus":
-        raise InputError(f"corpora: source {corpus['source']!r} cannot be fetched yet; opus can")
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    if mirror is not None:
-        return copy_from_mirror(corpus, source, target, Path(mirror), folder)
-    return download_from_opus(corpus, source, target, database and Path(database), folder)
+    part = folder.with_name(f"{folder.name}.part")
+    part.mkdir(parents=True, exist_ok=True)
+    if corpus["source"] == "opus" and mirror is not None:
+        origins = copy_from_mirror(corpus, source, target, Path(mirror), part)
+    else:
+        if corpus["source"] == "opus":
+            origins = opus_urls(corpus, source, target, database)
+        else:
+            origins = urls(corpus, source, target)
+        for name, url in origins.items():
+            fetch(url, part / name)
+    part.replace(folder)
+    return origins
 
 
 if __name__ == "__main__":
@@ -88,8 +71,9 @@ if __name__ == "__main__":
             snakemake.params.source,
             snakemake.params.target,
             folder,
-            snakemake.params.mirror,
-            snakemake.params.database,
+            # No parameters of the rule: the same files from elsewhere are no reason to fetch them.
+            snakemake.config["opus_mirror"],
+            snakemake.config["opus_database"],
         )
         write_manifest(
             snakemake.output.manifest,

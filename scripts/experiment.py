@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import jsonschema
+import sacrebleu
 
 OBJECTIVES = ("mlm", "clm", "mt")
 
@@ -41,8 +42,14 @@ def check(config: dict, schema: dict) -> None:
     error = jsonschema.exceptions.best_match(errors)
     if error:
         raise ConfigError(_explain(error))
+    for name, corpus in config["corpora"].items():
+        _check_files(corpus, f"corpora.{name}")
     for number, entry in enumerate(config["runs"]):
         _check_entry(entry, f"runs[{number}]", config["corpora"])
+    for corpus, entry in config["corpora"].items():
+        for name in entry.get("test_sets", []):
+            if name not in (accepted := sacrebleu.get_available_testsets()):
+                raise ConfigError(_refuse(f"corpora.{corpus}.test_sets", name, accepted))
     required = schema["$defs"]["training"]["properties"].keys() - OPTIONAL
     if missing := required - config["training"].keys():
         raise ConfigError(f"training.{min(missing)}: missing")
@@ -152,6 +159,25 @@ def _languages(entry: dict, objective: str) -> Iterator[str]:
 def _all_languages(entry: dict) -> list[str]:
     """Return the languages of an entry's pairs."""
     return [language for pair in entry["pairs"] for language in pair.split("-")]
+
+
+def _check_files(corpus: dict, key: str) -> None:
+    """Check that the names of a corpus's files tell its languages apart."""
+    for number, part in enumerate(corpus.get("parts", [])):
+        key_of_part = f"{key}.parts[{number}]"
+        if "files" in part:
+            _check_pattern(part["files"], corpus["languages"], f"{key_of_part}.files")
+        else:
+            _check_pattern(part["url"], corpus["languages"], f"{key_of_part}.url")
+    if "files" in corpus:
+        _check_pattern(corpus["files"], corpus["languages"], f"{key}.files")
+
+
+def _check_pattern(pattern: str | dict[str, str], languages: list[str], key: str) -> None:
+    if isinstance(pattern, str) and "{language}" not in pattern:
+        raise ConfigError(f"{key}: {pattern!r} is the same for both languages: put {{language}} in")
+    if isinstance(pattern, dict) and (missing := set(languages) - set(pattern)):
+        raise ConfigError(f"{key}.{min(missing)}: missing")
 
 
 def _check_entry(entry: dict, key: str, corpora: dict) -> None:

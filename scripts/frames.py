@@ -1,11 +1,19 @@
-"""The tables of several runs as one frame."""
+"""The tables of runs: each says which run it is of, and several make one frame."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from experiment import Run
 from job import InputError
+
+
+def with_run(frame: pd.DataFrame, run: Run) -> pd.DataFrame:
+    """Return the frame with the facets of the run as its first columns."""
+    for position, (facet, value) in enumerate(run._asdict().items()):
+        frame.insert(position, facet, value)
+    return frame
 
 
 def read(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -9,11 +10,15 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file, or of a folder's files in the order of their names."""
     path = Path(path)
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-        listing = "".join(f"{file.relative_to(path)} {sha256(file)}\n" for file in files)
-        return hashlib.sha256(listing.encode()).hexdigest()
+        return sha256_of((file for file in path.rglob("*") if file.is_file()), path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of(files: Iterable[Path], folder: Path) -> str:
+    """Return the SHA-256 of files in a folder, in the order of their names."""
+    listing = "".join(f"{file.relative_to(folder)} {sha256(file)}\n" for file in sorted(files))
+    return hashlib.sha256(listing.encode()).hexdigest()
 
 
 def write_manifest(path: Path, files: dict[str, Path], **facts) -> None:

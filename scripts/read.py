@@ -1,42 +1,31 @@
-"""Read the aligned sentences of a downloaded OPUS corpus with `opus_read`."""
+"""Read the aligned sentences of a corpus, whatever form they come in."""
 
-import io
 import tempfile
-import zipfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from command import run
 from job import InputError, job
-from manifest import write_manifest
-from opus import check_archive, corpus_files, local_name
-from text import decode_lines, read_pairs, write_lines
-
-
-def check_moses(path: Path, languages: list[str]) -> int:
-    """Return the number of sentence pairs in an OPUS archive of format "moses".
-
-    `opus_read` copies the two members without comparing them. One that is missing, shorter than
-    the other or not UTF-8 is an `InputError`.
-    """
-    counts = {}
-    with zipfile.ZipFile(path) as archive:
-        for language in languages:
-            suffix = f".{language}"
-            member = next((m for m in archive.namelist() if m.endswith(suffix)), None)
-            if member is None:
-                raise InputError(f"{path}: no member *{suffix}")
-            with io.BufferedReader(archive.open(member)) as file:
-                counts[member] = sum(1 for _ in decode_lines(f"{path}: {member}", file))
-    if len(set(counts.values())) != 1:
-        sizes = ", ".join(f"{member} has {count}" for member, count in counts.items())
-        raise InputError(f"{path}: sides of unequal length in lines: {sizes}")
-    return counts[member]
+from manifest import sha256, write_manifest
+from opus import corpus_files, local_name
+from sources import texts
+from text import Text, check_intact, copy_lines, write_bytes
 
 
 def opus_read(
     folder: Path, corpus: dict, source: str, target: str, source_text: Path, target_text: Path
 ) -> None:
-    """Run `opus_read`; a document that it would only warn about and skip is an `InputError`."""
+    """Write the aligned sentences of OPUS's documents with `opus_read`.
+
+    A document that it would only warn about and skip is an `InputError`. With all files there and
+    intact, it does not turn to the network.
+    """
+    for path in corpus_files(corpus, source, target):
+        file = folder / local_name(path)
+        check_intact(file, name=file)
     printed = run(
         "opus_read",
         *("-d", corpus["name"], "-r", corpus["version"], "-p", corpus["format"]),
@@ -49,51 +38,69 @@ def opus_read(
             raise InputError(f"{folder}: {reason}")
 
 
+@contextmanager
+def aligned_texts(
+    corpus: dict, source: str, target: str, folder: Path | None, scratch: Path
+) -> Iterator[list[tuple[Text, Text]]]:
+    """Give the two sides of every part of a corpus; documents are first aligned in `scratch`."""
+    if corpus["source"] != "opus" or corpus["format"] == "moses":
+        yield texts(corpus, source, target, folder)
+        return
+    with tempfile.TemporaryDirectory(dir=scratch) as temporary:
+        sides = Path(temporary, "source"), Path(temporary, "target")
+        opus_read(folder, corpus, source, target, *sides)
+        yield [sides]
+
+
 def read(
-    folder: str | Path,
+    folder: str | Path | None,
     corpus: dict,
     source: str,
     target: str,
     source_text: str | Path,
     target_text: str | Path,
-) -> int:
-    """Write the sentences of the two languages, line by line aligned; return their number.
+) -> list[int]:
+    """Write the sentences of the two languages, line by line aligned, one part after the other.
 
-    `folder` holds the files of the corpus as `download` leaves them. With all of them there and
-    intact, `opus_read` does not turn to the network.
+    `folder` holds the files of the corpus as `download` leaves them; None if it is "local".
+    Returns the number of pairs of each part. Sides of unequal length and text that is not UTF-8
+    are an `InputError`.
     """
-    files = [Path(folder) / local_name(path) for path in corpus_files(corpus, source, target)]
-    for file in files:
-        check_archive(file, name=file)
-    expected = check_moses(files[0], [source, target]) if corpus["format"] == "moses" else None
+    scratch = Path(source_text).parent
+    with (
+        aligned_texts(corpus, source, target, folder and Path(folder), scratch) as parts,
+        write_bytes(source_text) as source_file,
+        write_bytes(target_text) as target_file,
+        ThreadPoolExecutor(2) as threads,
+    ):
+        files = (source_file, target_file)
+        counts = list(threads.map(_copy_all, zip(*parts, strict=True), files))
+        for sides, lines in zip(parts, zip(*counts, strict=True), strict=True):
+            if lines[0] != lines[1]:
+                raise InputError(f"{sides[0]}: {lines[0]} lines, but {lines[1]} in {sides[1]}")
+    return counts[0]
 
-    pairs = 0
-    with tempfile.TemporaryDirectory() as temporary:
-        plain = Path(temporary, "source"), Path(temporary, "target")
-        opus_read(Path(folder), corpus, source, target, *plain)
-        with write_lines(source_text) as write_source, write_lines(target_text) as write_target:
-            for source_line, target_line in read_pairs(*plain):
-                write_source(source_line)
-                write_target(target_line)
-                pairs += 1
-            if expected not in (None, pairs):
-                raise InputError(
-                    f"{files[0]}: carriage returns inside lines, which opus_read takes for line "
-                    f"ends: {pairs} pairs instead of {expected}; use another corpus `format`"
-                )
-    return pairs
+
+def _copy_all(side: Iterable[Text], file: BinaryIO) -> list[int]:
+    """Append the texts of one side to a file; return the number of lines of each."""
+    return [copy_lines(text, file) for text in side]
 
 
 if __name__ == "__main__":
     with job(snakemake):
         output = snakemake.output
-        pairs = read(
-            snakemake.input.folder,
+        counts = read(
+            snakemake.input.get("folder"),
             snakemake.params.corpus,
             snakemake.params.source,
             snakemake.params.target,
             output.source,
             output.target,
         )
-        files = {"source": output.source, "target": output.target}
-        write_manifest(output.manifest, files, pairs=pairs)
+        write_manifest(
+            output.manifest,
+            {"source": output.source, "target": output.target},
+            pairs=sum(counts),
+            parts=counts,
+            local={path: sha256(path) for path in snakemake.input.get("files", [])},
+        )

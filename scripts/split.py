@@ -11,6 +11,7 @@ from job import InputError, job
 from manifest import write_manifest
 from text import read_pairs, write_lines
 
+BLOCK = 100_000  # pairs
 PARTS = ("train", "valid", "test")
 TRAIN, VALID, TEST, UNUSED, SHARED = range(5)
 
@@ -45,7 +46,10 @@ def assign(
                 parts[index] = part
                 size -= 1
     held_out = np.isin(parts, (VALID, TEST))
-    parts[np.isin(hashes, hashes[held_out]).any(axis=1) & ~held_out] = SHARED
+    # In blocks: of the whole, `isin` would make several copies.
+    blocks = np.array_split(hashes, 1 + len(hashes) // BLOCK)
+    shared = np.concatenate([np.isin(b, hashes[held_out]).any(axis=1) for b in blocks])
+    parts[shared & ~held_out] = SHARED
     train = np.flatnonzero(parts == TRAIN)
     if max_train is not None and max_train < len(train):
         parts[random.choice(train, len(train) - max_train, replace=False)] = UNUSED

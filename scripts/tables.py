@@ -1,14 +1,20 @@
 """Writing a table for people, for programs and for papers."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 
-def write(table: pd.DataFrame, caption: str, csv: Path, md: Path, tex: Path) -> None:
-    """Write a table as CSV with all digits, and as Markdown and LaTeX as one would print it."""
+def write(
+    table: pd.DataFrame, caption: str, csv: Path, md: Path, tex: Path, unprinted: Sequence[str] = ()
+) -> None:
+    """Write a table as CSV with all digits, and as Markdown and LaTeX as one would print it.
+
+    The columns `unprinted` are in the CSV only.
+    """
     table.to_csv(csv, index=False)
-    shown = table.map(_cell)
+    shown = table.drop(columns=list(unprinted)).map(_cell)
     markdown = shown.to_markdown(index=False, disable_numparse=True)
     Path(md).write_text(f"{caption}\n\n{markdown}\n", encoding="utf-8")
     shown.to_latex(tex, index=False, escape=True, caption=caption)

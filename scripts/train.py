@@ -10,15 +10,16 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, NamedTuple
 
+import provenance
 from cards import check_kernels, claimed
 from command import run as run_tool
 from fairseq_options import arguments
@@ -129,6 +130,12 @@ def count_devices(precision: str) -> int:
     return count
 
 
+def text_settings(config: dict, corpus: str) -> dict:
+    """Return what of the configuration shaped the data of a corpus."""
+    shared = {name: config[name] for name in ("opus_mirror", "cleaning", "bpe")}
+    return {"corpus": config["corpora"][corpus], **shared}
+
+
 def main(
     run: str,
     settings: dict,
@@ -140,21 +147,27 @@ def main(
     log: Path,
     manifest: Path,
     gpu: int | None = None,
+    text: dict | None = None,
 ) -> None:
     """Train `run`, or go on with it, and write its log and manifest.
 
-    It gets `gpu` cards, by default all. Raises `InputError` if it had to stop for the time limit.
+    It gets `gpu` cards, by default all. `text` is what the configuration says of the data, for the
+    record. Raises `InputError` if it had to stop for the time limit.
     """
     recipe = {"run": run, "settings": settings, "data": read_manifest(data_manifest)["sha256"]}
     _, objective, languages, _, seed = run.split("/")
     folder = state_folder(state, run, recipe)
-    started = datetime.now(UTC).isoformat(timespec="seconds")
-    with locked(folder) as lock, claimed(gpu) as cards:
-        checkpoints, parts = folder / "checkpoints", folder / "log"
+    checkpoints, parts, attempts = folder / "checkpoints", folder / "log", folder / "attempts.json"
+    updates = settings["total_updates"] + EXTRA_UPDATES
+    with ExitStack() as held:
+        lock = held.enter_context(locked(folder))
+        cards = held.enter_context(claimed(gpu))
         devices = count_devices(settings["precision"])
         check_kernels()
         checkpoint = newest_checkpoint(checkpoints)
-        updates = settings["total_updates"] + EXTRA_UPDATES
+        words = arguments(objective, languages, settings, max_tokens, devices)
+        about = {"devices": provenance.devices(), "code": provenance.code()}
+        held.enter_context(provenance.attempt(attempts, from_update=checkpoint.updates, **about))
         if checkpoint.updates < updates:
             options = {
                 "user-dir": PLUGIN,
@@ -172,7 +185,7 @@ def main(
                 "fairseq-train",
                 data,
                 *(f"--{name}={value}" for name, value in options.items()),
-                *arguments(objective, languages, settings, max_tokens, devices),
+                *words,
                 threads=threads,
                 inherit=[lock, *cards],
             )
@@ -190,13 +203,13 @@ def main(
         manifest,
         {"log": log},
         **recipe,
-        started=started,
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        text=text,
+        options=shlex.join(words),
+        attempts=provenance.attempts(attempts),
         devices=devices,
         max_tokens=max_tokens,
         state=str(folder),
         checkpoint_sha256=sha256(checkpoints / "checkpoint_last.pt"),
-        host=platform.node(),
         python=platform.python_version(),
         packages={name: version(name) for name in PACKAGES},
     )
@@ -215,4 +228,5 @@ if __name__ == "__main__":
             log=Path(snakemake.output.log),
             manifest=Path(snakemake.output.manifest),
             gpu=snakemake.resources.get("gpu"),
+            text=text_settings(snakemake.config, snakemake.wildcards.corpus),
         )

@@ -1,7 +1,10 @@
 """A small corpus in the three formats of OPUS, written as a tree that mirrors OPUS'."""
 
 import gzip
+import sqlite3
 import zipfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 NAME, VERSION = "Toy", "v1"
@@ -74,6 +77,38 @@ def write_tree(mirror: Path, form: str) -> Path:
         documents = {language: document(lines, form) for language, lines in TEXT.items()}
         write_documents(mirror, form, documents)
     return mirror
+
+
+@contextmanager
+def connect(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a database; what was changed is kept, and the file closed."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        yield connection
+
+
+def write_database(path: Path, url: str, size: int = 1, pairs: int = len(GERMAN)) -> Path:
+    """Write a list of the corpus's files, in all formats, as OpusTools has one; return its path.
+
+    They are at `url`CORPUS/VERSION/..., of `size` kilobytes each.
+    """
+    alignments = [("moses", "moses/de-en.txt.zip"), ("xml", "xml/de-en.xml.gz")]
+    rows = [("de", "en", form, path, pairs) for form, path in alignments]
+    for form in ("raw", "xml"):
+        rows += [(side, "", form, f"{form}/{side}.zip", len(TEXT[side])) for side in TEXT]
+    with connect(path) as connection:
+        connection.execute(
+            "CREATE TABLE opusfile (id integer PRIMARY KEY, source text, target text, corpus text,"
+            " preprocessing text, version text, url text, size integer, documents integer,"
+            " alignment_pairs integer, source_tokens integer, target_tokens integer, latest text,"
+            " updated integer)"
+        )
+        connection.executemany(
+            "INSERT INTO opusfile (source, target, corpus, preprocessing, version, url, size,"
+            f" alignment_pairs, latest) VALUES (?, ?, '{NAME}', ?, '{VERSION}',"
+            f" '{url}{ROOT}/' || ?, {size}, ?, 'True')",
+            rows,
+        )
+    return path
 
 
 def truncate(path: Path) -> None:

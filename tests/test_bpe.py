@@ -1,12 +1,11 @@
 import random
-from pathlib import Path
 
 import pytest
 import sentencepiece
 from fairseq.data import Dictionary, data_utils
 
 from binarise import binarise
-from encode import encode
+from command import run
 from job import InputError
 from learn_bpe import learn_bpe, list_pieces, train_model
 from text import read_lines, write_lines
@@ -31,15 +30,13 @@ def write(path, lines):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A folder with two languages of text in three parts, a joint model and the encoded text."""
+    """A folder with two languages of text in three parts and a joint model."""
     folder = tmp_path_factory.mktemp("data")
     for language, alphabet in (("en", "abcdefgh"), ("de", "efghiäöüß")):
         for part, count in (("train", 400), ("valid", 20), ("test", 10)):
             write(folder / f"{part}.{language}.gz", make_lines(alphabet, count, seed=count))
     text = [folder / "train.en.gz", folder / "train.de.gz"]
     learn_bpe(text, folder / "spm.model", folder / "dict.txt", 400, SAMPLE)
-    for path in list(folder.glob("*.gz")):
-        encode(path, folder / "spm.model", folder / path.stem, threads=1)
     return folder
 
 
@@ -86,74 +83,109 @@ def test_a_vocabulary_size_that_the_text_cannot_give(data, vocab_size, message):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_encoding_is_line_by_line_and_decodes_to_the_text(data, tmp_path, monkeypatch, threads):
-    monkeypatch.setattr("encode.BATCH", 7)
-    encode(data / "valid.de.gz", data / "spm.model", tmp_path / "out", threads)
+def preprocess(data, folder, source, target, parts):
+    """Encode the text of a dataset and call `fairseq-preprocess`; return the files it wrote."""
     processor = sentencepiece.SentencePieceProcessor(model_file=str(data / "spm.model"))
-    encoded = [line.split(" ") for line in read_lines(tmp_path / "out")]
-    assert [processor.decode(pieces) for pieces in encoded] == list(
-        read_lines(data / "valid.de.gz")
-    )
-    assert encoded == processor.encode(list(read_lines(data / "valid.de.gz")), out_type=str)
+    languages = {source: f".{source}", target: f".{target}"} if target else {source: ""}
+    options = ["-s", source, "-t", target, "--joined-dictionary"] if target else ["--only-source"]
+    for part in parts:
+        for language, suffix in languages.items():
+            encoded = processor.encode(list(read_lines(parts[part][language])), out_type=str)
+            write(folder / f"{part}{suffix}", map(" ".join, encoded))
+        options += [f"--{part}pref", folder / part]
+    destination = folder / "bin"
+    run("fairseq-preprocess", *options, "--srcdict", data / "dict.txt", "--destdir", destination)
+    (destination / "preprocess.log").unlink()
+    return contents(destination)
 
 
-def texts(data, **sides):
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def parts_of(data, *languages):
     return {
-        f"{p}_{side}": data / f"{p}.{language}"
-        for p in ("train", "valid", "test")
+        part: {language: data / f"{part}.{language}.gz" for language in languages}
+        for part in ("train", "valid", "test")
+    }
+
+
+def inputs(parts, source, target=None):
+    sides = {"source": source} | ({"target": target} if target else {})
+    return {
+        f"{part}_{side}": texts[language]
+        for part, texts in parts.items()
         for side, language in sides.items()
     }
 
 
-def dataset_lines(prefix, dictionary):
-    """Return the lines of a binary dataset as fairseq reads them back."""
-    return [
-        dictionary.string(line) for line in data_utils.load_indexed_dataset(str(prefix), dictionary)
-    ]
-
-
-def facts(path, unknown=0):
-    """Return the counts that a dataset of an encoded file should have."""
+def facts(path, data, unknown=0):
+    """Return the counts that the dataset of a text should have."""
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(data / "spm.model"))
     lines = list(read_lines(path))
-    tokens = sum(len(line.split()) for line in lines) + len(lines)
+    tokens = sum(len(processor.encode(line)) + 1 for line in lines)
     return {"sentences": len(lines), "tokens": tokens, "unknown": unknown}
+
+
+ODD = ["日 本 a", "", " b\u3000c\u2028d ", "<unk> <pad>", "e\t\x00f", "日本語 ½ ﬁ", "\ud7ff😀"]
+"""Lines that a tokenizer, a normaliser or a splitter of lines could take amiss."""
+
+
+@pytest.mark.parametrize(
+    ("target", "threads"), [(None, 1), ("de", 2)], ids=["language model", "translation"]
+)
+def test_the_files_are_those_of_fairseq_preprocess(data, tmp_path, monkeypatch, target, threads):
+    monkeypatch.setattr("binarise.BATCH", 7)
+    parts = parts_of(data, "en", *filter(None, [target]))
+    for language in parts["valid"]:
+        lines = ODD + list(read_lines(parts["valid"][language]))
+        parts["valid"][language] = write(tmp_path / f"odd.{language}", lines)
+    expected = preprocess(data, tmp_path, "en", target, parts)
+    assert len(expected) == (6 + 1 if target is None else 12 + 2)
+    text = inputs(parts, "en", target)
+    model, dictionary = data / "spm.model", data / "dict.txt"
+    counts = binarise(text, model, dictionary, tmp_path / "ours", "en", target, threads)
+    assert contents(tmp_path / "ours") == expected
+    name = "train.en-de.de" if target else "train"
+    assert counts[name] == facts(data / f"train.{target or 'en'}.gz", data)
+
+
+def test_text_like_a_special_symbol_is_unknown_and_ends_no_sentence(data, tmp_path):
+    text = {"train_source": write(tmp_path / "text", ["a </s> b <s>"])}
+    folder = tmp_path / "bin"
+    binarise(text, data / "spm.model", data / "dict.txt", folder, "en", None, threads=1)
+    dictionary = Dictionary.load(str(folder / "dict.txt"))
+    (tokens,) = data_utils.load_indexed_dataset(str(folder / "train"), dictionary)
+    assert tokens.tolist().count(dictionary.eos()) == 1
+    assert tokens.tolist().count(dictionary.unk()) == 2
 
 
 def test_a_language_model_dataset(data, tmp_path):
     """Unknown characters are counted, an empty part is left out, nothing else is in the folder."""
-    text = texts(data, source="en")
-    text["valid_source"] = tmp_path / "unknown"
-    text["valid_source"].write_text("日 本\n" + (data / "valid.en").read_text())
-    text["test_source"] = tmp_path / "empty"
-    text["test_source"].touch()
+    parts = parts_of(data, "en")
+    lines = ["日 本", *read_lines(data / "valid.en.gz")]
+    text = inputs(parts, "en") | {
+        "valid_source": write(tmp_path / "unknown", lines),
+        "test_source": write(tmp_path / "empty.gz", []),
+    }
     folder = tmp_path / "bin"
-    counts = binarise(text, data / "dict.txt", folder, "en", None, threads=3)
+    counts = binarise(text, data / "spm.model", data / "dict.txt", folder, "en", None, threads=3)
     assert counts == {
-        "train": facts(data / "train.en"),
-        "valid": facts(text["valid_source"], unknown=2),
+        "train": facts(data / "train.en.gz", data),
+        "valid": facts(text["valid_source"], data, unknown=2),
     }
     files = {"dict.txt", "train.bin", "train.idx", "valid.bin", "valid.idx"}
     assert {path.name for path in folder.iterdir()} == files
-    dictionary = Dictionary.load(str(folder / "dict.txt"))
-    assert dataset_lines(folder / "train", dictionary) == list(read_lines(data / "train.en"))
 
 
-def test_a_translation_dataset(data, tmp_path):
-    text = texts(data, source="en", target="de")
-    counts = binarise(text, data / "dict.txt", tmp_path, "en", "de", threads=1)
-    assert counts == {
-        f"{part}.en-de.{language}": facts(data / f"{part}.{language}")
-        for part in ("test", "train", "valid")
-        for language in ("de", "en")
-    }
-    dictionary = Dictionary.load(str(tmp_path / "dict.de.txt"))
+def test_fairseq_reads_the_text_back(data, tmp_path):
+    text = inputs(parts_of(data, "en", "de"), "en", "de")
+    binarise(text, data / "spm.model", data / "dict.txt", tmp_path / "bin", "en", "de", threads=1)
+    dictionary = Dictionary.load(str(tmp_path / "bin/dict.de.txt"))
     assert dictionary == Dictionary.load(str(data / "dict.txt"))
-    lines = dataset_lines(tmp_path / "valid.en-de.de", dictionary)
-    assert lines == list(read_lines(data / "valid.de"))
-
-
-def test_a_failure_of_fairseq_is_its_last_line(data, tmp_path):
-    Path(tmp_path, "dict.txt").write_text("a 1\na 1\n")
-    with pytest.raises(InputError, match="^fairseq-preprocess: RuntimeError: Duplicate word.*'a'"):
-        binarise(texts(data, source="en"), tmp_path / "dict.txt", tmp_path / "bin", "en", None, 1)
+    prefix = str(tmp_path / "bin/valid.en-de.de")
+    lines = [
+        dictionary.string(tokens, bpe_symbol="sentencepiece")
+        for tokens in data_utils.load_indexed_dataset(prefix, dictionary)
+    ]
+    assert lines == list(read_lines(data / "valid.de.gz"))

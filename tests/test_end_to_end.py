@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from sacrebleu.metrics import BLEU, CHRF
 
 import opus_tree
 import train
@@ -24,7 +25,9 @@ from fake_bin import ROOT, count, snakemake, start_snakemake, workspace
 from job import InputError
 from lca.recorder import EXTRA_UPDATES
 from manifest import sha256
+from text import read_lines
 from train import PLUGIN
+from trained_model import TrainedModel
 
 pytestmark = pytest.mark.slow
 
@@ -34,13 +37,15 @@ PROBE_EVERY = 15
 MAX_TOKENS = 128  # two micro-batches
 CONFIG = {
     "corpora": {
-        "toy": opus_tree.corpus("moses") | {"languages": ["de", "en"], "valid": 20, "test": 10}
+        "toy": opus_tree.corpus("moses")
+        | {"languages": ["de", "en"], "valid": 20, "test": 10, "test_sets": ["wmt18"]}
     },
     "opus_mirror": "opus",
     "runs": [
         {
             "corpus": "toy",
             "pairs": ["en-de"],
+            "languages": ["en"],
             "objectives": ["mlm", "clm", "mt"],
             "directions": "forward",
         }
@@ -154,7 +159,12 @@ def test_the_manifest_tells_what_was_run(folder, objective):
     assert load(last)["optimizer_history"][-1]["num_updates"] == UPDATES + EXTRA_UPDATES
     assert (manifest["devices"], manifest["max_tokens"]) == (torch.cuda.device_count(), MAX_TOKENS)
     assert {"torch", "ve-fairseq"} < manifest["packages"].keys()
-    assert manifest["started"] <= manifest["finished"]
+    (attempt,) = manifest["attempts"]
+    assert attempt["started"] <= attempt["finished"]
+    assert attempt["from_update"] == 0 and len(attempt["devices"]) == 1
+    assert manifest["text"]["corpus"] == CONFIG["corpora"]["toy"]
+    assert manifest["text"]["bpe"]["vocab_size"] == 300
+    assert f"--lr={TRAINING['lr']}" in manifest["options"].split()
 
 
 @pytest.mark.parametrize("estimator", ["own_batch", "next_batch"])
@@ -267,6 +277,9 @@ def test_a_killed_training_ends_as_if_nothing_had_happened(folder):
     assert status == 0, output
     words = (folder / "results/logs/train/toy/clm/en/base/1.log").read_text()
     assert f"@ {max(saved)} updates" in words
+    killed, second = json.loads((run / "run.json").read_text())["attempts"]
+    assert (killed["finished"], killed["from_update"]) == (None, 0)
+    assert second["finished"] and second["from_update"] == max(saved)
     assert pq.read_table(log).drop_columns("seconds").equals(expected)
     resumed = load(state / "checkpoints/checkpoint_last.pt")["model"]
     assert resumed.keys() == parameters.keys()
@@ -336,3 +349,81 @@ def test_the_log_is_gradient_times_displacement(folder, tmp_path):
             names = [name.replace("own_batch", estimator) for name in blocks]
             assert row[names].sum() == pytest.approx(expected.item(), rel=1e-4)
             assert abs(expected) > 1e-4
+
+
+NEWSTEST = {"en": ["Click OK.", "A new line of a long document"], "de": ["Klicken Sie.", "Neu"]}
+
+
+@pytest.fixture(scope="module")
+def scores(folder):
+    """The table of scores; sacrebleu finds newstest2018 where it keeps test sets."""
+    cache = folder / "sacrebleu/wmt18"
+    cache.mkdir(parents=True)
+    fields = {"src": NEWSTEST["en"], "ref": NEWSTEST["de"]}
+    fields |= dict.fromkeys(("docid", "genre", "origlang"), ["", ""])
+    for name, lines in fields.items():
+        (cache / f"wmt18.en-de.{name}").write_text("".join(f"{line}\n" for line in lines))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SACREBLEU", str(cache.parent))
+        status, output = snakemake(folder, *OPTIONS, "results/tables/scores.csv")
+    assert status == 0, output
+    assert count(output) == {"download_test_set": 1, "score": 3, "scores": 1}
+    table = pd.read_csv(folder / "results/tables/scores.csv")
+    return table.set_index(["objective", "test set"])
+
+
+def run_fairseq(tool, folder, objective, *options):
+    """Run one of fairseq's own tools on the test split with a model; return what it printed."""
+    scope = "joint" if objective == "mt" else "en"
+    return subprocess.run(
+        [
+            *(Path(sys.executable).parent / tool, folder / "results/data/toy/en-de/bin" / scope),
+            *("--user-dir", PLUGIN, "--gen-subset", "test", *options),
+            *("--path", state_of(folder, objective) / "checkpoints/checkpoint_last.pt"),
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def test_every_model_is_scored_on_its_test_sets(scores):
+    assert scores.index.to_list() == [
+        *(("mlm", "test"), ("clm", "test"), ("mt", "test"), ("mt", "wmt18")),
+    ]
+    assert scores["sentences"].to_list() == [10, 10, 10, 2]
+    assert scores["masked loss"].notna().to_list() == [True, False, False, False]
+    assert scores["loss"].notna().to_list() == [False, True, True, False]
+    assert scores["BLEU"].notna().to_list() == [False, False, True, True]
+    # untrained, all would be the logarithm of 300 pieces at best
+    assert (scores[["masked loss", "loss"]].max(axis=1).dropna() < np.log(300) + 0.2).all()
+
+
+def test_the_perplexity_is_that_of_fairseqs_own_tool(folder, scores):
+    printed = run_fairseq("fairseq-eval-lm", folder, "clm", "--tokens-per-sample=32").stderr
+    (loss,) = re.findall(r"Loss \(base 2\): ([\d.]+)", printed)
+    assert scores["loss"]["clm", "test"] / np.log(2) == pytest.approx(float(loss), abs=2e-4)
+
+
+def test_the_translations_are_those_of_fairseqs_own_tool(folder, scores):
+    options = ("--beam=5", "--max-len-a=1.2", "--max-len-b=10", "--remove-bpe=sentencepiece")
+    all_of_them = "--required-batch-size-multiple=1"  # by default the tool leaves the last two out
+    printed = run_fairseq("fairseq-generate", folder, "mt", *options, all_of_them).stdout
+    hypotheses = {int(n): text for n, text in re.findall(r"^H-(\d+)\t.*\t(.*)$", printed, re.M)}
+    translations = [hypotheses[number] for number in range(10)]
+    references = list(read_lines(folder / "results/data/toy/en-de/split/test.de.gz"))
+    found = scores.loc[("mt", "test")]
+    assert found["chrF"] == pytest.approx(CHRF().corpus_score(translations, [references]).score)
+    assert found["BLEU"] == pytest.approx(BLEU().corpus_score(translations, [references]).score)
+    assert found["chrF"] > 0
+
+
+def test_masks_are_the_same_whatever_the_seed_and_the_batches(folder, scores, monkeypatch):
+    data = folder / "results/data/toy/en-de/bin/en"
+    last = load(state_of(folder, "mlm") / "checkpoints/checkpoint_last.pt")
+    last["cfg"]["common"]["seed"] = last["cfg"]["task"]["seed"] = 7
+    torch.save(last, folder / "seed7.pt")
+    monkeypatch.setattr("trained_model.MAX_TOKENS", 64)
+    loss = TrainedModel(folder / "seed7.pt", data).loss("test")
+    assert loss.nats / loss.tokens == pytest.approx(scores["masked loss"]["mlm", "test"])

@@ -148,6 +148,10 @@ def test_pairs_without_english_and_languages_without_translation():
         ({"trainig": {}}, r"config: unknown key 'trainig' \(did you mean training\?\); accepted: "),
         ({"training": {"lrr": 1}}, r"training: unknown key 'lrr' \(did you mean lr\?\); accepted"),
         ({"training": {"lr": "5e-4"}}, r"training.lr: '5e-4' is not of type number \(in YAML: 5"),
+        (
+            {"corpora": {"europarl": {"test_sets": ["wtm18"]}}},
+            r"corpora.europarl.test_sets: unknown value 'wtm18' .did you mean wmt18.*; accepted: ",
+        ),
         ({"training": {"dropout": 1.5}}, r"training.dropout: 1.5 is greater than"),
         ({"training": {"embed_dim": 100}}, r"training.embed_dim: not divisible by 8 heads"),
         ({"variants": {"x": {"nrom": 1}}}, r"variants.x: unknown key 'nrom' .did you mean norm"),
@@ -175,6 +179,21 @@ def test_pairs_without_english_and_languages_without_translation():
         ),
         ({"variants": {"x": {"optimizer": "sdg"}}}, r"variants.x.optimizer: .*accepted: adam, sgd"),
         ({"corpora": {"new": {"source": "opus"}}}, r"corpora.new.\w+: missing"),
+        ({"corpora": {"europarl": {"source": "mtdata"}}}, r"source: unknown value .*url, local"),
+        ({"corpora": {"europarl": {"source": "local"}}}, r"corpora.europarl.files: missing"),
+        ({"corpora": {"wmt18": {"parts": [{"url": "ftp://x"}]}}}, r"wmt18.parts\[0\].url: .*match"),
+        (
+            {"corpora": {"wmt18": {"parts": [{"url": "http://x/a.gz"}]}}},
+            r"wmt18.parts\[0\].url: 'http://x/a.gz' is the same for both languages: put {language}",
+        ),
+        (
+            {"corpora": {"wmt18": {"parts": [{"url": "http://x/a.zip", "files": "*.de"}]}}},
+            r"wmt18.parts\[0\].files: '\*.de' is the same for both languages",
+        ),
+        (
+            {"corpora": {"europarl": {"source": "local", "files": {"de": "a"}}}},
+            r"corpora.europarl.files.bg: missing",
+        ),
         ({"seeds": [1, 1]}, r"seeds: .*non-unique"),
         ({"main_runs": {"clm": "europarl/clm/fr"}}, r"main_runs.clm: unknown value .*clm/fi"),
         ({"main_runs": {"clm": "europarl/mlm/en"}}, r"main_runs.clm: unknown value"),

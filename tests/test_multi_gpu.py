@@ -18,6 +18,9 @@ def device_count():
 def get_device_capability(card):
     return 7, 0
 
+def get_device_name(card):
+    return f"card {card}"
+
 def get_arch_list():
     return ["sm_70"]
 """

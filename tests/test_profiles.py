@@ -45,8 +45,9 @@ def test_a_profile_is_complete_without_the_default(name):
 def test_the_profiles_of_slurm_differ_in_the_card_alone():
     one, other = (profile(name) for name in SLURM)
     for found in (one, other):
-        train = found["set-resources"]["train"]
+        train, score = (found["set-resources"][rule] for rule in ("train", "score"))
         assert train.pop("gres").startswith("gpu:")
+        assert score.pop("gres").startswith("gpu:")
         assert 32768 % train.pop("max_tokens") == 0
     assert one == other
 

@@ -44,7 +44,8 @@ def test_no_part_shares_a_line_with_another(tmp_path):
     assert not lines(parts["valid"]) & lines(parts["test"])
 
 
-def test_only_what_shares_a_line_is_dropped_and_the_order_is_kept(tmp_path):
+def test_only_what_shares_a_line_is_dropped_and_the_order_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK", 7)
     parts, counts = run(tmp_path)
     held_out = parts["valid"] + parts["test"]
     assert parts["train"] == [pair for pair in PAIRS if not lines([pair]) & lines(held_out)]

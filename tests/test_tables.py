@@ -86,6 +86,12 @@ def test_a_table_is_written_for_programs_people_and_papers(tmp_path):
     assert r"\caption{A caption}" in latex and r"50 \%" in latex and r"a\_b" in latex
 
 
+def test_a_column_may_be_for_programs_only(tmp_path):
+    paths = {kind: tmp_path / f"table.{kind}" for kind in ("csv", "md", "tex")}
+    write(pd.DataFrame({"a": [1], "hidden": [2]}), "", **paths, unprinted=["hidden"])
+    assert {kind for kind, path in paths.items() if "hidden" in path.read_text()} == {"csv"}
+
+
 @pytest.fixture
 def path(tmp_path):
     frame = pd.DataFrame({"estimator": ["own_batch", "next_batch"], "lca": [1, 2], "more": [0, 0]})

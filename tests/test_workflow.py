@@ -1,5 +1,7 @@
+import os
 import random
 import shutil
+import tarfile
 from pathlib import Path
 
 import pandas as pd
@@ -10,12 +12,13 @@ import opus_tree
 from fake_bin import ROOT, UPDATES, FakeBin, count, jobs, plan, snakemake, workspace
 
 DATA = {"download", "read", "clean", "split"}
-BPE = {"learn_bpe", "encode", "binarise"}
+BPE = {"learn_bpe", "binarise"}
 OF_MAIN_RUNS = {"figure1", "figure2", "figure3", "figure4", "helping", "table1"}
 OF_ALL_SEEDS = {"figure1", "figure2", "completeness", "helping"}
 OF_ALL_RUNS = {"figure5", "figure6", "similarity", "table2", "claims", "report"}
-WITHOUT_ESTIMATOR = {"completeness", "held_out", "table2", "claims", "report"}
-RESULTS = {"train", "aggregate", "all"} | OF_MAIN_RUNS | WITHOUT_ESTIMATOR | OF_ALL_RUNS
+OF_ALL_RUNS |= {"losses", "scores"}
+WITHOUT_ESTIMATOR = {"completeness", "held_out", "losses", "scores", "table2", "claims", "report"}
+RESULTS = {"train", "aggregate", "score", "all"} | OF_MAIN_RUNS | WITHOUT_ESTIMATOR | OF_ALL_RUNS
 DONE = "Nothing to be done"
 FIGURE = "results/figures/figure1.pdf"
 
@@ -119,15 +122,15 @@ def logs(corpus, *names):
 
 def redrawn(name):
     """Whether a file is drawn from all runs or data."""
-    return Path(name).stem in OF_ALL_RUNS | {"table3"}
+    return not name.startswith("runs/") and Path(name).stem in OF_ALL_RUNS | {"table3"}
 
 
 def test_the_paper_from_nothing(paper):
     status, output = snakemake(paper, "--dry-run")
     assert status == 0, output
     expected = dict.fromkeys(DATA, 4) | dict(learn_bpe=8, binarise=8, train=15, aggregate=15)
-    # of Europarl's pairs 3 parts of 2 languages, of WMT's 2; of each language 3 parts
-    expected |= dict(encode=3 * 6 + 4 + 4 * 3, table3=1)
+    expected |= dict(score=15, download_test_set=6)  # three pairs both ways
+    expected |= dict(table3=1)
     # by the estimator of the paper, and by another
     expected |= dict.fromkeys(OF_MAIN_RUNS | OF_ALL_RUNS, 2) | dict.fromkeys(WITHOUT_ESTIMATOR, 1)
     assert expected.items() <= count(output).items()
@@ -138,7 +141,7 @@ TRAININGS = {
     "config": 15,
     "controls": 6,
     "data-size": 9,
-    "demo": 3,
+    "demo": 14,
     "domain": 6,
     "gpu-quick": 3,
     "languages": 23,
@@ -243,6 +246,51 @@ def test_the_figure_alone_is_redrawn_when_it_is_gone(finished):
     aside.rename(figure)
 
 
+@pytest.fixture(scope="module")
+def unpacked(finished, tmp_path_factory):
+    """The archive of the finished workspace, made with newer code by a user who ignores that."""
+    script = finished.folder / "scripts/train.py"
+    stamp = script.stat()
+    script.touch()
+    output = finished.run("results/archive.tar.gz", "--rerun-triggers", "mtime")
+    os.utime(script, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert count(output) == {"archive": 1}
+    folder = tmp_path_factory.mktemp("unpacked")
+    with tarfile.open(finished.folder / "results/archive.tar.gz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "archive"
+
+
+def test_the_archive_has_tables_manifests_and_code_but_neither_models_nor_figures(unpacked):
+    found = {path.relative_to(unpacked) for path in unpacked.rglob("*") if path.is_file()}
+    names = {path.name for path in found}
+    assert {"run.json", "totals.parquet", "scores.parquet", "split.json", "download.json"} < names
+    assert {"Snakefile", "table1.csv", "figures.yaml", "aggregate.py"} < names
+    assert not {path for path in found if path.suffix in (".pt", ".gz", ".bin", ".png", ".pyc")}
+    assert "log.parquet" not in names
+
+
+def test_the_archives_configuration_is_the_one_that_was_in_force(unpacked):
+    config = yaml.safe_load((unpacked / "config/config.yaml").read_text())
+    assert config["runs"] == TOY["runs"]
+    assert config["bpe"] == {"vocab_size": 120, "sample": 10000000}
+
+
+def test_in_the_unpacked_archive_all_that_is_left_to_do_is_drawing(unpacked):
+    status, output = snakemake(unpacked, "--dry-run")
+    assert status == 0, output
+    drawn = RESULTS - {"train", "aggregate", "score"}
+    assert jobs(output).keys() == drawn | {"table3"}
+
+
+def test_in_the_unpacked_archive_a_figure_is_drawn_as_it_was(finished, unpacked):
+    figure = "results/figures/figure1.png"
+    status, output = snakemake(unpacked, figure)
+    assert status == 0, output
+    assert count(output) == {"figure1": 1}
+    assert (unpacked / figure).read_bytes() == (finished.folder / figure).read_bytes()
+
+
 def test_a_figure_by_another_estimator_needs_no_more_than_the_figure(finished):
     figure = "results/figures/figure3.next_batch.png"
     assert finished.files().keys().isdisjoint({figure.removeprefix("results/")})
@@ -321,7 +369,8 @@ def test_another_vocabulary_reruns_from_the_bpe_on(finished):
 
 def test_another_seed_adds_trainings_only(finished):
     planned = finished.plan({"seeds": [1, 2]})
-    assert planned.keys() == {"train", "aggregate", "all"} | OF_ALL_SEEDS | OF_ALL_RUNS
+    made = {"train", "aggregate", "score", "all"} | OF_ALL_SEEDS | OF_ALL_RUNS
+    assert planned.keys() == made
     assert len(planned["train"]) == 3
     assert all("/base/2/" in path for path in planned["train"])
 
@@ -353,7 +402,8 @@ def test_another_validation_size_reruns_from_the_split_on(finished):
 def test_an_added_pair_runs_only_what_is_new(finished, enlarged):
     files, trainings, output = enlarged
     done = jobs(output)
-    assert done.keys() == DATA | BPE | {"train", "aggregate", "table3", "all"} | OF_ALL_RUNS
+    made = {"train", "aggregate", "score", "table3", "all"} | OF_ALL_RUNS
+    assert done.keys() == DATA | BPE | made
     assert done["train"] == logs("toy", "mlm/fi", "clm/fi", "mt/en-fi")
     data = {path for rule in DATA | BPE for path in done[rule]}
     assert all(path.startswith("results/data/toy/en-fi/") for path in data)

@@ -23,6 +23,7 @@ from lca.plotting import (
     held_out,
     helping,
     layers,
+    losses,
     similarity,
 )
 from lca.plotting.style import COLOURS, COMPONENTS, save
@@ -385,6 +386,48 @@ def test_held_out_draws_mean_contributions_of_both_sets():
 def test_without_a_probe_the_figure_says_so():
     probes = synthetic.probes(synthetic.facets(MT), 1000, **SIZE)[:0]
     assert [texts(panel) for panel in held_out.draw(probes).axes] == [["no update was probed"]] * 2
+
+
+def of_runs(*numbers, updates=1000):
+    """Return the tables losses (of 100 windows) and completeness of synthetic runs."""
+    facets = [synthetic.facets(number) for number in numbers]
+    windows = np.arange(updates // 100, updates + 1, updates // 100)
+    batches = [
+        pd.DataFrame({"update": windows, "loss": 3 + 100 / windows}).assign(**run) for run in facets
+    ]
+    return pd.concat(batches), pd.concat(synthetic.completeness(run, updates) for run in facets)
+
+
+def test_losses_are_of_batches_smoothed_and_of_both_probed_texts():
+    batches, probed = of_runs(MLM, CLM, WMT)
+    panels = losses.draw(batches, probed, smoothing=40).axes
+    assert [panel.get_title() for panel in panels] == ["Masked LM", "Causal LM", "Translation"]
+    smoothed, train, held_out, _ = panels[1].lines
+    expected = pd.Series(3 + 100 / np.arange(10, 1001, 10)).rolling(4, min_periods=1).mean()
+    np.testing.assert_allclose(smoothed.get_ydata(), expected)
+    rows = probed.query("objective == 'clm' and estimator == 'trapezoid'")
+    for line, reference in ((train, "train"), (held_out, "held_out")):
+        of_reference = rows[rows["reference"] == reference]
+        assert line.get_xdata().tolist() == of_reference["update"].to_list()
+        np.testing.assert_allclose(line.get_ydata(), of_reference["loss"])
+    assert smoothed.get_color() == to_rgb(COLOURS["clm"])
+
+
+def test_losses_of_runs_have_shades_and_of_seeds_are_means():
+    batches, probed = of_runs(MLM, MLM + len(synthetic.RUNS), 1)
+    batches["loss"] += 2 * (batches["seed"] - 1)
+    (panel,) = losses.draw(batches, probed, smoothing=1).axes
+    assert [text.get_text() for text in panel.get_legend().get_texts()] == ["en", "de"]
+    english, german = panel.lines[0], panel.lines[4]
+    np.testing.assert_allclose(english.get_ydata(), german.get_ydata() + 1)
+    assert english.get_color() != german.get_color()
+
+
+def test_losses_without_a_probe_are_those_of_the_batches():
+    batches, probed = of_runs(MLM)
+    (panel,) = losses.draw(batches, probed[:0], scale="log").axes
+    assert len(panel.lines) == 2  # one is for the legend
+    assert panel.get_xscale() == "log"
 
 
 def test_the_similarity_of_runs_is_the_mean_correlation_over_components(tables):

@@ -30,7 +30,7 @@ from lca.report.exhibits import (
 )
 from lca.report.explorer import Explorer
 from lca.report.page import TABLES, PageError, RunFiles, packed, page
-from lca.report.runs import RunSummary, agreed, labels, own_facts, warnings
+from lca.report.runs import RULE, RunSummary, agreed, hardware, labels, own_facts, version, warnings
 from lca.report.verdicts import arrange, count, survivors
 
 MLM, ESTONIAN, CLM, MT = report_tables.RUNS
@@ -172,15 +172,24 @@ def test_claims_have_a_row_for_each_estimator():
 def summary(run=MLM, **facts):
     tables = report_tables.tables(run)
     manifest = report_tables.manifest(run) | facts
-    return RunSummary(run.languages, manifest, tables["losses"], tables["completeness"])
+    read = (tables[name] for name in ("losses", "completeness", "scores"))
+    return RunSummary(run.languages, manifest, *read)
 
 
 def test_a_run_is_summarised():
-    run = summary(devices=2)
+    run = summary()
     assert (run.name, run.objective, run.updates) == (MLM.name, "mlm", 400)
     assert run.first_loss > run.last_loss == pytest.approx(report_tables.LAST)
     assert run.shares == pytest.approx(report_tables.ESTIMATORS)
-    assert (run.duration, run.device) == (timedelta(minutes=30), "2 GPUs")
+    assert (run.duration, run.device) == (timedelta(minutes=30), "Some CPU")
+
+
+def test_an_attempt_says_what_it_ran_on_and_by_which_code():
+    attempt = report_tables.attempt(10, None, 0)
+    assert hardware(attempt | {"devices": ["A100", "A100"]}) == "2 × A100"
+    assert version(attempt) == "c0ffeec0ff"
+    assert version(attempt | {"code": attempt["code"] | {"modified": True}}).endswith("changes")
+    assert version(attempt | {"code": attempt["code"] | {"commit": None}}) == "sha256 2222222222"
 
 
 def test_a_run_without_measurements_has_no_shares():
@@ -209,9 +218,21 @@ def not_finite(run):
     return replace(run, losses=losses)
 
 
+def scoring(run, **scores):
+    return replace(run, scores=run.scores.assign(**scores))
+
+
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
+        (
+            scoring(summary(), masked_loss=6.31),
+            "test loss 6.31, where word frequencies alone give 7.00",
+        ),
+        (
+            scoring(summary(MT), bleu=9.9),
+            "BLEU 9.9 at best: its translations are of hardly any use",
+        ),
         (summary(settings={"total_updates": 500}), "ends after 400 of 500 updates"),
         (not_finite(summary()), "the loss is not finite throughout"),
         (flat(summary()), "hardly learned: the loss went from 8.00 to 8.00"),
@@ -229,6 +250,19 @@ def test_what_is_wrong_with_a_run_is_said(bad, message):
     assert [list(warnings(run, runs)) for run in runs[1:]] == [[]] * 4
 
 
+def test_scores_at_the_limits_are_no_reason_to_warn():
+    masked, mt = scoring(summary(), masked_loss=6.29), scoring(summary(MT), bleu=10.0)
+    assert [list(warnings(run, [masked, mt])) for run in (masked, mt)] == [[], []]
+
+
+def test_one_good_test_set_is_enough_and_none_is_no_reason_to_warn():
+    mt = summary(MT)
+    other = mt.scores.assign(test_set="wmt18", bleu=3.0, loss=np.nan)
+    both = replace(mt, scores=pd.concat([mt.scores, other]))
+    none = replace(mt, scores=mt.scores.head(0))
+    assert [list(warnings(run, [both, none])) for run in (both, none)] == [[], []]
+
+
 def test_labels_say_what_tells_runs_apart():
     assert labels([MLM.name, MT.name]) == ["Masked LM · en", "Translation · en→de"]
     others = [MLM.name, MLM._replace(corpus="other", seed=2).name]
@@ -236,9 +270,9 @@ def test_labels_say_what_tells_runs_apart():
 
 
 def test_facts_are_those_of_all_runs_or_of_one():
-    runs = [summary(MLM), summary(MT, host="cluster")]
+    runs = [summary(MLM), summary(MT, python="3.12.1")]
     assert agreed(runs)["settings.lr"] == "0.001"
-    assert own_facts(runs[1], runs) == {"run": MT.name, "host": "cluster"}
+    assert own_facts(runs[1], runs) == {"run": MT.name, "python": "3.12.1"}
 
 
 @pytest.mark.parametrize(
@@ -342,6 +376,13 @@ def test_a_run_that_went_wrong_is_named_up_front(arguments):
     text = " ".join(page(**arguments).split())
     assert "something is wrong with 1 of the 2 runs" in text
     assert text.index("something is wrong") < text.index("ends after 400 of 1,000 updates")
+
+
+def test_the_page_has_the_rule_of_its_warnings_and_every_attempt(arguments):
+    html = page(**arguments)
+    assert html.count(RULE) == 1
+    assert html.count("<td>c0ffeec0ff</td>") == 2 * 3
+    assert html.count("<td>killed</td>") == 2
 
 
 def test_the_same_tables_give_the_same_page(arguments):

@@ -16,6 +16,8 @@ rule figures:
         ],
         rules.completeness.output,
         rules.held_out.output,
+        rules.losses.output,
+        rules.scores.output,
         rules.table2.output,
         rules.table3.output,
 

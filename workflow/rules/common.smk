@@ -8,6 +8,9 @@ import yaml
 sys.path.insert(0, str(Path(workflow.basedir).parent / "scripts"))
 
 import experiment
+import sacrebleu
+from job import InputError
+from patterns import fill
 
 with open(f"{workflow.basedir}/schemas/config.schema.yaml") as file:
     schema = yaml.safe_load(file)
@@ -39,9 +42,9 @@ wildcard_constraints:
     language=LANGUAGE,
     variant="|".join(config["variants"]),
     seed=r"\d+",
-    split="train|valid|test",
     max_train=r"\d+|none",
     noise=r"[\d.e-]+|none",
+    test_set=r"[^.]+",
     scope=rf"joint|{LANGUAGE}",
     suffix=r"(\.[a-z_]+)?",
 
@@ -53,30 +56,104 @@ def of_runs(name):
 
 def corpus(wildcards):
     """The corpus's entry in the configuration."""
-    return config["corpora"][wildcards.corpus]
+    return {"format": "moses"} | config["corpora"][wildcards.corpus]
 
 
 def origin(wildcards):
     """What of the corpus's entry says where its text comes from."""
-    keys = ("source", "name", "version", "format", "parts")
+    keys = ("source", "name", "version", "format", "parts", "files")
     return {key: value for key, value in corpus(wildcards).items() if key in keys}
 
 
-def dataset(wildcards):
-    """The binarised data of a run: joint for translation, monolingual for a language model.
+def raw(wildcards):
+    """What a corpus's text is read from: the user's own files, or the folder of the download."""
+    entry = corpus(wildcards)
+    if entry["source"] != "local":
+        return {"folder": f"{PAIR}/download".format(**wildcards)}
+    pair = (wildcards.source, wildcards.target)
+    files = [fill(entry["files"], language, *pair) for language in pair]
+    missing = [file for file in files if not Path(file).is_file()]
+    if missing and not Path(f"{PAIR}/read.json".format(**wildcards)).exists():
+        sys.exit(f"error: corpora.{wildcards.corpus}.files: {missing[0]}: no such file")
+    return {"files": files}
 
-    A variant of the training text is made from the same."""
+
+def check_sources(jobs):
+    """Check what the jobs are going to fetch, as `check_sources` the module does."""
+    fetching = [
+        job.wildcards
+        for job in jobs
+        if job.rule.name == "download"
+        or (job.rule.name == "read" and corpus(job.wildcards)["source"] == "local")
+    ]
+    if not fetching:
+        return
+    try:
+        from check_sources import Need, check
+
+        needs = [Need(w.corpus, corpus(w), w.source, w.target) for w in fetching]
+        room_in = results if results.exists() else Path()
+        check(needs, config["opus_mirror"], config["opus_database"], room_in)
+    except ModuleNotFoundError as error:  # where every rule has an environment of its own
+        print(f"sources are not checked in advance: {error.name} is missing", file=sys.stderr)
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
+def text_folder(wildcards):
+    """The data of the pair whose text a run is trained on."""
     try:
         pair = experiment.pair(config, wildcards.corpus, wildcards.languages)
     except KeyError as error:  # Snakemake would wrap any other exception into ten lines
         sys.exit(f"error: {error.args[0]}: add one to `runs` in the configuration")
-    scope = "joint" if wildcards.objective == "mt" else wildcards.languages
-    folder = f"results/data/{wildcards.corpus}/{pair}"
+    return f"results/data/{wildcards.corpus}/{pair}"
+
+
+def scope(wildcards):
+    """The scope of a run's data: joint for translation, monolingual for a language model."""
+    return "joint" if wildcards.objective == "mt" else wildcards.languages
+
+
+def dataset(wildcards):
+    """The binarised data of a run; a variant of the training text is made from its base's."""
+    folder = text_folder(wildcards)
     settings = experiment.settings(config, wildcards.variant)
     size, noise = (settings.get(key, "none") for key in ("max_train", "noise"))
     if (size, noise) == ("none", "none"):
-        return f"{folder}/bin/{scope}"
-    return f"{folder}/altered/{scope}/max_train-{size}/noise-{noise}"
+        return f"{folder}/bin/{scope(wildcards)}"
+    return f"{folder}/altered/{scope(wildcards)}/max_train-{size}/noise-{noise}"
+
+
+def spm_model(wildcards):
+    """The SentencePiece model that a run's data was encoded with."""
+    return f"{text_folder(wildcards)}/bpe/{scope(wildcards)}/spm.model"
+
+
+def test_sets(wildcards):
+    """What a run is scored on: its corpus's own split, and of the others those with its pair."""
+    own = ["test"] if corpus(wildcards)["test"] else []
+    pairs = {
+        name: sacrebleu.get_langpairs_for_testset(name)
+        for name in corpus(wildcards).get("test_sets", [])
+    }
+    return own + [name for name in pairs if wildcards.languages in pairs[name]]
+
+
+def scored(side):
+    """An input function: one side, 0 or -1, of the test sets; that of a language model is both."""
+
+    def texts(wildcards):
+        language = wildcards.languages.split("-")[side]
+        return [
+            (
+                f"{text_folder(wildcards)}/split/test.{language}.gz"
+                if name == "test"
+                else f"results/test_sets/{name}/{wildcards.languages}/{language}.gz"
+            )
+            for name in test_sets(wildcards)
+        ]
+
+    return texts
 
 
 def languages(wildcards):
@@ -91,11 +168,11 @@ def splits(wildcards):
     return ["train", *(split for split in ("valid", "test") if corpus(wildcards)[split])]
 
 
-def encoded(wildcards):
-    """The encoded text of a scope, as train_source, train_target, valid_source and so on."""
+def parts(wildcards):
+    """The text of a scope, as train_source, train_target, valid_source and so on."""
     sides = list(zip(("source", "target"), languages(wildcards)))
     return {
-        f"{split}_{side}": f"{PAIR}/bpe/{{scope}}/{split}.{language}".format(**wildcards)
+        f"{split}_{side}": f"{PAIR}/split/{split}.{language}.gz".format(**wildcards)
         for side, language in sides
         for split in splits(wildcards)
     }

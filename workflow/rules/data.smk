@@ -1,5 +1,10 @@
-# From OPUS to fairseq's binary data. Every step leaves its counts and checksums in a manifest.
-# What is left of the data goes before trainings, so that none has to wait for it later.
+# From the sources to fairseq's binary data. Every step leaves its counts and checksums in a
+# manifest. What is left of the data goes before trainings, so that none has to wait for it later.
+
+
+# Before the first job, never in a dry run: all that this run is going to fetch.
+onstart:
+    check_sources(workflow.dag.needrun_jobs())
 
 
 rule download:
@@ -12,8 +17,6 @@ rule download:
         "../../envs/data.yaml"
     params:
         corpus=origin,
-        mirror=config["opus_mirror"],
-        database=None,
         source=lambda wildcards: wildcards.source,
         target=lambda wildcards: wildcards.target,
     script:
@@ -22,7 +25,7 @@ rule download:
 
 rule read:
     input:
-        folder=rules.download.output.folder,
+        unpack(raw),
     output:
         source=f"{PAIR}/read/{{source}}.gz",
         target=f"{PAIR}/read/{{target}}.gz",
@@ -31,6 +34,7 @@ rule read:
         "results/logs/read/{corpus}/{source}-{target}.log",
     conda:
         "../../envs/data.yaml"
+    threads: 2
     params:
         corpus=origin,
         source=lambda wildcards: wildcards.source,
@@ -104,25 +108,10 @@ rule learn_bpe:
         "../../scripts/learn_bpe.py"
 
 
-rule encode:
-    input:
-        text=f"{PAIR}/split/{{split}}.{{language}}.gz",
-        model=rules.learn_bpe.output.model,
-    output:
-        text=temp(f"{PAIR}/bpe/{{scope}}/{{split}}.{{language}}"),
-    log:
-        "results/logs/encode/{corpus}/{source}-{target}/{scope}/{split}.{language}.log",
-    priority: 1
-    conda:
-        "../../envs/data.yaml"
-    threads: 2
-    script:
-        "../../scripts/encode.py"
-
-
 rule binarise:
     input:
-        unpack(encoded),
+        unpack(parts),
+        model=rules.learn_bpe.output.model,
         dictionary=rules.learn_bpe.output.dictionary,
     output:
         folder=directory(f"{PAIR}/bin/{{scope}}"),

@@ -197,6 +197,29 @@ rule held_out:
         "../../scripts/held_out.py"
 
 
+rule losses:
+    input:
+        losses=tables("losses", RUNS),
+        completeness=tables("completeness", RUNS),
+    output:
+        pdf="results/figures/losses.pdf",
+        png=report(
+            "results/figures/losses.png",
+            caption="../report/losses.rst",
+            category="Beyond the paper",
+            labels={"shows": "Losses", "estimator": "none"},
+        ),
+    log:
+        "results/logs/losses.log",
+    conda:
+        "../../envs/figures.yaml"
+    params:
+        smoothing=config["figures"]["smoothing"],
+        scale=config["figures"]["update_axis"],
+    script:
+        "../../scripts/losses.py"
+
+
 rule similarity:
     input:
         totals=tables_by_estimator("totals", RUNS),
@@ -283,3 +306,25 @@ rule table3:
         pairs=PAIRS,
     script:
         "../../scripts/table3.py"
+
+
+rule scores:
+    input:
+        scores=tables("scores", RUNS),
+    output:
+        csv=report(
+            "results/tables/scores.csv",
+            caption="../report/scores.rst",
+            category="Beyond the paper",
+            labels={"shows": "Scores", "estimator": "none"},
+        ),
+        md="results/tables/scores.md",
+        tex="results/tables/scores.tex",
+    log:
+        "results/logs/scores.log",
+    conda:
+        "../../envs/figures.yaml"
+    params:
+        runs=RUNS,
+    script:
+        "../../scripts/scores.py"

@@ -11,6 +11,7 @@ rule report:
         losses=of_runs("losses.parquet"),
         completeness=of_runs("completeness.parquet"),
         probes=of_runs("probes.parquet"),
+        scores=of_runs("scores.parquet"),
         claims="results/tables/claims.csv",
         figures=[path for path in rules.figures.input if path.endswith(".png")],
         tables=[path for path in rules.figures.input if path.endswith(".csv")],

@@ -13,7 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from .exhibits import Figure, Table, number, title
 from .explorer import Explorer, estimator_label
-from .runs import RunSummary, agreed, labels, own_facts, warnings
+from .runs import RULE, RunSummary, agreed, hardware, labels, own_facts, version, warnings
 from .verdicts import arrange, count, survivors
 
 MOST_BYTES = 15_000_000
@@ -21,7 +21,8 @@ POINTS = (200, 140, 100, 70, 50, 35, 25)
 """Of a curve: as many as a small panel can show, fewer where the page would grow too large."""
 
 TABLES = ("totals", "curves", "head_curves", "milestones", "losses", "completeness", "probes")
-"""Those of a run, by the rule `aggregate`."""
+TABLES += ("scores",)
+"""Those of a run, by the rules `aggregate` and `score`."""
 
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("data.js", "views.js", "charts.js", "explorer.js")
@@ -101,12 +102,12 @@ def _summaries(runs: Sequence[RunFiles]) -> list[RunSummary]:
     manifests = [json.loads(Path(files.manifest).read_text()) for files in runs]
     names = labels([manifest["run"] for manifest in manifests])
     tables = [
-        [pd.read_parquet(files.tables[name]) for name in ("losses", "completeness")]
+        [pd.read_parquet(files.tables[name]) for name in ("losses", "completeness", "scores")]
         for files in runs
     ]
     return [
-        RunSummary(label, manifest, losses, completeness)
-        for label, manifest, (losses, completeness) in zip(names, manifests, tables, strict=True)
+        RunSummary(label, manifest, *read)
+        for label, manifest, read in zip(names, manifests, tables, strict=True)
     ]
 
 
@@ -119,7 +120,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"estimator": estimator_label, "digits": number}
-    functions = (count, survivors, agreed, own_facts, title)
+    functions = (count, survivors, agreed, own_facts, title, hardware, version)
     environment.globals |= {function.__name__: function for function in functions}
-    environment.globals["gradients"] = GRADIENTS
+    environment.globals |= {"gradients": GRADIENTS, "rule": RULE}
     return environment

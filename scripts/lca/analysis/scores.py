@@ -1,0 +1,37 @@
+"""Scores of the finished models on text that they were not trained on, side by side."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from .quantities import FACETS
+
+SIGNATURES = ["BLEU signature", "chrF signature"]
+"""The columns that say how sacrebleu counted."""
+
+
+def table(scores: pd.DataFrame, runs: Iterable[tuple]) -> pd.DataFrame:
+    """Return a row for each of the `runs` (values of FACETS) and test set, in their order.
+
+    `scores` as of `score.COLUMNS`, with the runs' facets. Perplexities are the exponentials of the
+    losses: per predicted token, a BPE piece or the end of a line, and per word, the same sum of
+    nats over the words and ends of lines, so that vocabularies can be compared. A run without
+    scores has a row too.
+    """
+    found = pd.DataFrame(runs, columns=FACETS).merge(scores, how="left", on=FACETS)
+    nats = found["loss"] * found["tokens"].astype(float)
+    columns = {
+        "test set": found["test_set"],
+        "sentences": found["sentences"],
+        "loss": found["loss"],
+        "perplexity": np.exp(found["loss"]),
+        "perplexity per word": np.exp(nats / found["words"].astype(float)),
+        "masked loss": found["masked_loss"],
+        "masked perplexity": np.exp(found["masked_loss"]),
+        "unigram loss": found["unigram_loss"],
+        "BLEU": found["bleu"],
+        "chrF": found["chrf"],
+        **dict(zip(SIGNATURES, (found["bleu_signature"], found["chrf_signature"]), strict=True)),
+    }
+    return found[FACETS].assign(**columns)
