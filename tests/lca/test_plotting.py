@@ -26,7 +26,7 @@ from lca.plotting import (
     losses,
     similarity,
 )
-from lca.plotting.style import COLOURS, COMPONENTS, save
+from lca.plotting.style import COLOURS, COMPONENTS, save, signed
 
 SIZE = dict(layers=4, heads=2, width=16, vocabulary=50)
 UPDATES = 1500  # 750 windows of 2
@@ -301,6 +301,10 @@ def summing_to(ends):
     ]
     columns = ["estimator", "stack", "update", "sum", "objective"]
     return pd.DataFrame(rows, columns=columns).assign(seed=1)
+
+
+def test_a_rounded_zero_has_no_sign():
+    assert [signed(value, "+.0f") for value in (-0.4, 0.4, -3, 3)] == ["0", "0", "−3", "+3"]
 
 
 def test_completeness_draws_truth_and_sums_and_labels_the_gaps():

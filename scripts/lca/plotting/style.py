@@ -88,8 +88,9 @@ def names(runs: pd.DataFrame) -> list[str]:
 
 
 def signed(value: float, style: str) -> str:
-    """Return a number in a format such as ".2f", with a typographic minus sign."""
-    return f"{value:{style}}".replace("-", "−")
+    """Return a number in a format such as ".2f", with a typographic minus sign; zero has none."""
+    text = f"{value:{style}}"
+    return (text if float(text) else text.lstrip("+-")).replace("-", "−")
 
 
 def say_empty(panel: Axes, reason: str = "no data") -> None:
