@@ -121,7 +121,6 @@ rule binarise:
     priority: 1
     conda:
         "../../envs/train.yaml"
-    threads: 2
     params:
         source=lambda wildcards: languages(wildcards)[0],
         target=lambda wildcards: (languages(wildcards)[1:] or [None])[0],
