@@ -6,20 +6,24 @@ from lca.recorder import EXTRA_UPDATES
 ARCHITECTURES = {"mlm": "roberta", "clm": "transformer_lm", "mt": "transformer"}
 STACKS = {"mlm": ["encoder"], "clm": ["decoder"], "mt": ["encoder", "decoder"]}
 
+LONGEST = 1024
+"""Pieces of a sentence that is translated, fairseq's own limit."""
+
 
 def arguments(
     objective: str, languages: str, settings: dict, max_tokens: int, devices: int
 ) -> list[str]:
     """Return fairseq-train's arguments for an objective (paper, appendix A), paths excepted.
 
-    `max_tokens` is what fits one device; none of the `devices` (0) means the CPU.
+    `max_tokens` is what fits one device; none of the `devices` (0) means the CPU. Raises
+    `InputError` if no micro-batches make the update or hold a sample.
     """
     least = 2 if settings["trapezoid"] else 1
     tokens, number = micro_batches(settings["tokens_per_update"], max_tokens, devices, least)
     updates = settings["total_updates"]
     options = {
         **_model(objective, settings),
-        **_task(objective, languages, settings),
+        **_task(objective, languages, settings, tokens),
         "dropout": settings["dropout"],
         "attention-dropout": settings["attention_dropout"],
         "activation-fn": settings["activation"],
@@ -87,9 +91,16 @@ def _flags(objective: str, settings: dict, devices: int) -> list[str]:
     return flags
 
 
-def _task(objective: str, languages: str, settings: dict) -> dict:
-    """Return the options of the task and its loss: cross-entropy, without smoothing."""
+def _task(objective: str, languages: str, settings: dict, tokens: int) -> dict:
+    """Return the options of the task and its loss: cross-entropy, without smoothing.
+
+    `tokens` are those of a micro-batch, into which every sample has to fit.
+    """
     context = settings["tokens_per_sample"]
+    if objective != "mt" and context > tokens:
+        raise InputError(
+            f"training.tokens_per_sample: {context} do not fit a micro-batch of {tokens} tokens"
+        )
     if objective == "mlm":  # RoBERTa's dynamic masking: 15 %, of these 80/10/10
         return {
             "task": "masked_lm",
@@ -113,6 +124,9 @@ def _task(objective: str, languages: str, settings: dict) -> dict:
         "criterion": "cross_entropy",
         "source-lang": source,
         "target-lang": target,
+        # What is longer is left out, instead of ending the training.
+        "max-source-positions": min(LONGEST, tokens),
+        "max-target-positions": min(LONGEST, tokens),
     }
 
 

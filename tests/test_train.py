@@ -167,6 +167,18 @@ def test_micro_batches_make_exactly_one_update(tokens, most, devices, expected):
     assert size * number * max(devices, 1) == tokens
 
 
+def test_a_sentence_that_no_micro_batch_holds_is_left_out():
+    for most, longest in ((2048, 1024), (512, 512)):
+        words = arguments("mt", "en-de", PAPER, most, devices=1)
+        assert {f"--max-{side}-positions={longest}" for side in ("source", "target")} < set(words)
+
+
+@pytest.mark.parametrize("objective", ["mlm", "clm"])
+def test_a_sample_that_no_micro_batch_holds_is_refused(objective):
+    with pytest.raises(InputError, match="^training.tokens_per_sample: 512 do not fit .* of 256 t"):
+        arguments(objective, "en", PAPER, 256, devices=1)
+
+
 @pytest.mark.parametrize(("tokens", "most", "devices"), [(32768, 3000, 1), (100, 100, 3)])
 def test_an_update_that_micro_batches_do_not_make_names_the_settings(tokens, most, devices):
     message = rf"^training.tokens_per_update: {tokens} is not divisible .*{most} tokens \(max_tok"
