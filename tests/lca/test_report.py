@@ -374,8 +374,8 @@ def test_a_run_that_went_wrong_is_named_up_front(arguments):
     manifest["settings"]["total_updates"] = 1000
     arguments["runs"][0].manifest.write_text(json.dumps(manifest))
     text = " ".join(page(**arguments).split())
-    assert "something is wrong with 1 of the 2 runs" in text
-    assert text.index("something is wrong") < text.index("ends after 400 of 1,000 updates")
+    assert "1 of the 2 runs ended badly or score badly" in text
+    assert text.index("of the 2 runs ended badly") < text.index("ends after 400 of 1,000 updates")
 
 
 def test_the_page_has_the_rule_of_its_warnings_and_every_attempt(arguments):
