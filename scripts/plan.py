@@ -1,19 +1,27 @@
 """Print what the runs that are not done will take: `python scripts/plan.py [CONFIGFILE ...]`."""
 
+import math
 import sys
 from pathlib import Path
+from statistics import median
 
 import pandas as pd
+import pyarrow.parquet as pq
 import yaml
 
 import experiment
+from manifest import read_manifest
 from progress import configuration, markdown, progress, runs
 
 RESULTS = Path("results")
 SPEEDS = Path("resources/speeds.yaml")
 NOTE = f"""
 Hours (h) on one card: of the paper's model at the speeds in {SPEEDS}; here: at the speed at which
-a run that has begun was going. GB: checkpoints and logs at their largest, without the data."""
+the run itself was going, or one of its objective and size that is done. GB: checkpoints and logs at
+their largest, without the data."""
+
+SIZE = ("layers", "heads", "embed_dim", "ffn_dim", "tokens_per_update", "precision")
+"""The settings that decide, with the objective, how fast a training is."""
 
 KEPT = 3  # checkpoints: the last, and fairseq's --keep-interval-updates
 BYTES = 20  # of a checkpoint per parameter: value, Adam's two moments, the last displacement, fp16
@@ -40,6 +48,20 @@ def gigabytes(settings: dict, objective: str, vocabulary: int) -> float:
     return (checkpoints + log) / 1e9
 
 
+def seconds_of_done(results: Path) -> dict[tuple, float]:
+    """Return the median seconds of an update by objective and `SIZE`, of the runs that are done."""
+    found = {}
+    for manifest in (results / "runs").rglob("run.json"):
+        settings, objective = read_manifest(manifest)["settings"], manifest.parts[-5]
+        log = pq.read_table(manifest.with_name("log.parquet"), columns=["seconds"]).to_pandas()
+        found.setdefault(_kind(settings, objective), []).append(log["seconds"].diff().median())
+    return {kind: median(seconds) for kind, seconds in found.items()}
+
+
+def _kind(settings: dict, objective: str) -> tuple:
+    return objective, *(settings.get(name) for name in SIZE)
+
+
 def plan(
     wanted: dict[str, dict], speeds: dict, vocabulary: int, results: Path = RESULTS
 ) -> pd.DataFrame:
@@ -47,7 +69,7 @@ def plan(
 
     They are given with their settings; `speeds` are tokens per second by card and objective.
     """
-    rows = []
+    rows, seconds_here = [], seconds_of_done(results)
     for run, settings in wanted.items():
         if (results / "runs" / run / "log.parquet").exists():
             continue
@@ -57,7 +79,8 @@ def plan(
         rest = settings | {"total_updates": left}
         hours = {f"h {card}": experiment.hours(rest, speeds[card][objective]) for card in speeds}
         size = gigabytes(settings, objective, vocabulary)
-        here = left * found.seconds / 3600
+        of_others = seconds_here.get(_kind(settings, objective), math.nan)
+        here = left * (of_others if math.isnan(found.seconds) else found.seconds) / 3600
         rows.append({"run": run, "updates": left, "GB": size, **hours, "h here": here})
     return pd.DataFrame(rows)
 

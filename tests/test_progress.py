@@ -1,3 +1,4 @@
+import json
 import math
 from types import SimpleNamespace
 
@@ -99,6 +100,20 @@ def test_the_plan_has_what_is_left(results):
     assert table["h V100"].tolist() == pytest.approx([30_000 / 20 / 3600, 40_000 / 20 / 3600])
     assert table["h here"][0] == pytest.approx(60 / 3600) and math.isnan(table["h here"][1])
     assert with_sums(table)["updates"].tolist() == [30, 40, 70]
+
+
+def test_what_is_done_tells_the_speed_of_its_objective_and_size(tmp_path):
+    """Of any corpus: a short training of the same size calibrates the plan of a long one."""
+    done = tmp_path / "runs/short/clm/en/base/1"
+    done.mkdir(parents=True)
+    pd.DataFrame({"seconds": [10.0, 13.0, 16.0, 90.0]}).to_parquet(done / "log.parquet")
+    (done / "run.json").write_text(json.dumps({"settings": SETTINGS | {"total_updates": 4}}))
+    names = [RUN, "toy/mlm/en/base/1"]
+    speeds = {"V100": {"clm": 20, "mlm": 20}}
+    same, masked = plan(dict.fromkeys(names, SETTINGS), speeds, 32000, tmp_path)["h here"]
+    assert same == pytest.approx(40 * 3 / 3600) and math.isnan(masked)
+    narrow = plan({RUN: SETTINGS | {"embed_dim": 64}}, speeds, 32000, tmp_path)
+    assert narrow["h here"].isna().all()
 
 
 def test_what_is_done_is_not_planned(results):
