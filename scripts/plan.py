@@ -6,10 +6,10 @@ from pathlib import Path
 from statistics import median
 
 import pandas as pd
-import pyarrow.parquet as pq
 import yaml
 
 import experiment
+from lca.analysis.logs import facts
 from manifest import read_manifest
 from progress import configuration, markdown, progress, runs
 
@@ -52,9 +52,10 @@ def seconds_of_done(results: Path) -> dict[tuple, float]:
     """Return the median seconds of an update by objective and `SIZE`, of the runs that are done."""
     found = {}
     for manifest in (results / "runs").rglob("run.json"):
-        settings, objective = read_manifest(manifest)["settings"], manifest.parts[-5]
-        log = pq.read_table(manifest.with_name("log.parquet"), columns=["seconds"]).to_pandas()
-        found.setdefault(_kind(settings, objective), []).append(log["seconds"].diff().median())
+        done = read_manifest(manifest)
+        kind = _kind(done["settings"], done["run"].split("/")[1])
+        seconds = facts(manifest.with_name("log.parquet"))["seconds"]
+        found.setdefault(kind, []).append(seconds.diff().median())
     return {kind: median(seconds) for kind, seconds in found.items()}
 
 

@@ -106,8 +106,10 @@ def test_what_is_done_tells_the_speed_of_its_objective_and_size(tmp_path):
     """Of any corpus: a short training of the same size calibrates the plan of a long one."""
     done = tmp_path / "runs/short/clm/en/base/1"
     done.mkdir(parents=True)
-    pd.DataFrame({"seconds": [10.0, 13.0, 16.0, 90.0]}).to_parquet(done / "log.parquet")
-    (done / "run.json").write_text(json.dumps({"settings": SETTINGS | {"total_updates": 4}}))
+    log = pd.DataFrame({"update": [1, 2, 3, 4], "seconds": [10.0, 13.0, 16.0, 90.0]})
+    log.to_parquet(done / "log.parquet")
+    facts = {"run": "short/clm/en/base/1", "settings": SETTINGS | {"total_updates": 4}}
+    (done / "run.json").write_text(json.dumps(facts))
     names = [RUN, "toy/mlm/en/base/1"]
     speeds = {"V100": {"clm": 20, "mlm": 20}}
     same, masked = plan(dict.fromkeys(names, SETTINGS), speeds, 32000, tmp_path)["h here"]
