@@ -11,7 +11,6 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -56,43 +55,29 @@ class Cost(NamedTuple):
     """On the card at its peak; 0 on the CPU."""
 
 
-def starter(objective: str, setup: Setup, data: Path, folder: Path) -> Callable:
-    """Return a function from a variant's name to its trainer and the batches of the updates."""
-    from fairseq_options import STACKS
+def start_variant(name: str, objective: str, setup: Setup, data: Path, folder: Path) -> tuple:
+    """Return the trainer of a variant, and the batches of its updates."""
+    from fairseq_options import architecture
     from trainers import start
 
-    stacks = STACKS[objective]
-    sizes = {
-        "layers": 12 // len(stacks),
-        "embed-dim": setup.width,
-        "ffn-embed-dim": 4 * setup.width,
-        "attention-heads": 8,
-    }
-    options = [f"--{stack}-{name}={size}" for stack in stacks for name, size in sizes.items()]
-    if objective == "clm":
-        options += [f"--decoder-{end}-dim={setup.width}" for end in ("input", "output")]
+    sizes = {"embed_dim": setup.width, "ffn_dim": 4 * setup.width}
+    model = architecture(objective, {"layers": 12, "heads": 8, **sizes})
+    options = [f"--{option}={value}" for option, value in model.items()]
     sample = SENTENCE if objective == "mt" else setup.sample
     options += [] if objective == "mt" else [f"--tokens-per-sample={sample}"]
     options += [f"--batch-size={setup.micro_batch // sample}", "--dropout=0.1"]
     options += [f"--update-freq={setup.micro_batches}"]
-
-    def start_variant(name: str) -> tuple:
-        more = ["--lca-cross-batch"] if "trapezoid" in name else []
-        optimizer = VARIANTS[name]
-        return start(
-            data, folder / name, objective, *options, *more, optimizer=optimizer, on=setup.options
-        )
-
-    return start_variant
+    options += ["--lca-cross-batch"] if "trapezoid" in name else []
+    kind = {"optimizer": VARIANTS[name], "on": setup.options}
+    return start(data, folder / name, objective, *options, **kind)
 
 
 def costs(objective: str, setup: Setup, data: Path, folder: Path, repeats: int) -> dict[str, Cost]:
     """Return what every variant costs."""
-    start_variant = starter(objective, setup, data, folder)
     trainers, resting = {}, {}
     for name in VARIANTS:
         before = torch.cuda.memory_allocated()
-        trainers[name], batches = start_variant(name)
+        trainers[name], batches = start_variant(name, objective, setup, data, folder)
         trainers[name].train_step(batches[0])
         resting[name] = torch.cuda.memory_allocated() - before
     seconds, working = ({name: [] for name in trainers} for _ in range(2))

@@ -22,7 +22,7 @@ def arguments(
     tokens, number = micro_batches(settings["tokens_per_update"], max_tokens, devices, least)
     updates = settings["total_updates"]
     options = {
-        **_model(objective, settings),
+        **architecture(objective, settings),
         **_task(objective, languages, settings, tokens),
         "dropout": settings["dropout"],
         "attention-dropout": settings["attention_dropout"],
@@ -50,7 +50,7 @@ def arguments(
     return [f"--{name}={value}" for name, value in options.items()] + flags
 
 
-def _model(objective: str, settings: dict) -> dict:
+def architecture(objective: str, settings: dict) -> dict:
     """Return the options of the architecture; translation halves the layers between its stacks."""
     stacks = STACKS[objective]
     options = {"arch": ARCHITECTURES[objective]}
