@@ -22,7 +22,7 @@ def urls(corpus: dict, source: str, target: str) -> dict[str, str]:
         for part in corpus["parts"]
         for language in (source, target)
     ]
-    return {local_name(url.partition("://")[2]): url for url in found}
+    return {_name(url): url for url in found}
 
 
 def texts(corpus: dict, source: str, target: str, folder: Path | None) -> list[tuple[Text, Text]]:
@@ -46,9 +46,14 @@ def texts(corpus: dict, source: str, target: str, folder: Path | None) -> list[t
     ]
 
 
+def _name(url: str) -> str:
+    """Return the name of a file once it is downloaded."""
+    return local_name(url.partition("://")[2])
+
+
 def _text_of_part(part: dict, language: str, source: str, target: str, folder: Path) -> Text:
     url = fill(part["url"], language, source, target)
-    path = folder / local_name(url.partition("://")[2])
+    path = folder / _name(url)
     if "files" not in part:
         return path
     return Member(path, fill(part["files"], language, source, target))

@@ -7,11 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .style import (
-    BAND,
     ESTIMATOR_COLOURS,
     ESTIMATORS,
     OBJECTIVES,
     UNIT,
+    draw_band,
     objectives,
     say_empty,
     signed,
@@ -75,7 +75,7 @@ def _draw(panel: Axes, rows: pd.DataFrame, curves: pd.DataFrame) -> None:
     for estimator, line in shown.items():
         colour, last = ESTIMATOR_COLOURS[estimator], line.iloc[-1]
         panel.plot(line.index, line, color=colour, linewidth=2)
-        _draw_band(panel, low[estimator], high[estimator], colour)
+        draw_band(panel, line.index, low[estimator], high[estimator], colour)
         text = f"{ESTIMATORS[estimator]} {signed(100 * (last / end - 1), '+.0f')} %"
         if bottom <= last <= top:
             labels.append((last, text, colour))
@@ -83,15 +83,9 @@ def _draw(panel: Axes, rows: pd.DataFrame, curves: pd.DataFrame) -> None:
             text = f"{text}\n(to {signed(last, '.1f')}) {'↓' if last < bottom else '↑'}"
             _label_exit(panel, line, text, colour)
     panel.plot(truth.index, truth, color="black", linewidth=2.6, marker="o", markersize=4)
-    _draw_band(panel, by_update.min(), by_update.max(), "black")
+    draw_band(panel, truth.index, by_update.min(), by_update.max(), "black")
     panel.set_xlim(0, last_update)
     _label_ends(panel, labels)
-
-
-def _draw_band(panel: Axes, low: pd.Series, high: pd.Series, colour: str) -> None:
-    """Draw where the seeds are, if there are several."""
-    if (low < high).any():
-        panel.fill_between(low.index, low, high, color=colour, alpha=BAND, linewidth=0)
 
 
 def _set_limits(panel: Axes, shown: pd.DataFrame) -> None:

@@ -11,13 +11,13 @@ from matplotlib.lines import Line2D
 
 from . import layers
 from .style import (
-    BAND,
     COLOURS,
     COMPONENTS,
     ESTIMATORS,
     OBJECTIVES,
     RUN,
     UNIT,
+    draw_band,
     names,
     objectives,
     say_empty,
@@ -71,14 +71,13 @@ def draw(
 def _draw_line(panel: Axes, totals: pd.DataFrame, style: dict) -> None:
     """Draw one component of one run: a line for each stack."""
     places = layers.places(totals)
-    seeds = -totals.groupby(["stack", "layer"])["lca"].agg(["mean", "max", "min"]).reindex(places)
+    contributions = totals.assign(lca=-totals["lca"]).groupby(["stack", "layer"])["lca"]
+    seeds = contributions.agg(["mean", "min", "max"]).reindex(places)
     positions = pd.Series(range(1, len(places) + 1), places)
     for stack in places.get_level_values("stack").unique():
         of_stack = seeds.loc[stack]
         panel.plot(positions[stack], of_stack["mean"], **style)
-        if len(totals) > len(places):
-            band = dict(color=style["color"], alpha=BAND, linewidth=0)
-            panel.fill_between(positions[stack], of_stack["max"], of_stack["min"], **band)
+        draw_band(panel, positions[stack], of_stack["min"], of_stack["max"], style["color"])
 
 
 def _label_axes(axes: np.ndarray) -> None:

@@ -47,9 +47,6 @@ ESTIMATOR_COLOURS = {
 
 UNIT = "nats per predicted token"
 
-BAND = 0.2
-"""Opacity of the band from the smallest to the largest of several seeds."""
-
 RUN = ["corpus", "objective", "languages", "variant"]
 """The columns that make a run, up to its seed."""
 
@@ -85,6 +82,12 @@ def names(runs: pd.DataFrame) -> list[str]:
     parts = [runs["languages"].str.replace("-", "→")]
     parts += [runs[facet] for facet in ("corpus", "variant") if runs[facet].nunique() > 1]
     return [", ".join(row) for row in zip(*parts, strict=True)]
+
+
+def draw_band(panel: Axes, positions, low: pd.Series, high: pd.Series, colour) -> None:
+    """Draw a band from the smallest to the largest of several seeds; of one there is none."""
+    if (low < high).any():
+        panel.fill_between(positions, low, high, color=colour, alpha=0.2, linewidth=0)
 
 
 def signed(value: float, style: str) -> str:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from . import layers
-from .style import BAND, OBJECTIVES, objectives, say_empty
+from .style import OBJECTIVES, draw_band, objectives, say_empty
 
 GROUPS = {
     "Embeddings": ["embeddings"],
@@ -84,8 +84,6 @@ def _draw(panel: Axes, seeds: list[pd.DataFrame], colours: dict) -> None:
         stack, layer = place
         colour = colours.get(place, STACK_COLOURS.get(stack, "0") if has_two_stacks else "0")
         panel.plot(mean.index, mean[place], color=colour, linewidth=0.9, label=stack)
-        if len(seeds) > 1:
-            style = dict(color=colour, alpha=BAND, linewidth=0)
-            panel.fill_between(mean.index, low[place], high[place], **style)
+        draw_band(panel, mean.index, low[place], high[place], colour)
     if has_two_stacks and layer == 0:
         panel.legend()
