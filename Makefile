@@ -16,7 +16,7 @@ SHELL := /bin/bash
 .PHONY: help install demo plan status archive test bench lint format profiles lock clean
 
 bin := .venv/bin
-python_dirs := scripts tests resources bench
+python_dirs := src scripts tests resources bench
 # Left to itself, pip byte-compiles all 13,000 files; that takes half its time, and few are used.
 pip_install := pip install --quiet --no-compile --disable-pip-version-check \
   $(if $(TORCH),--extra-index-url https://download.pytorch.org/whl/$(TORCH))
@@ -69,10 +69,10 @@ demo: install ## the whole pipeline on the bundled corpus: small models, on a la
 
 plan: install ## what would still run, without running it: jobs, GPU hours, disk
 	@$(snakemake) $(if $(CONFIG),--configfile $(CONFIG)) --dry-run --quiet rules
-	$(bin)/python scripts/plan.py $(CONFIG)
+	$(bin)/python -m closer_look.plan $(CONFIG)
 
 status: install ## how far each training is
-	@$(bin)/python scripts/status.py $(CONFIG)
+	@$(bin)/python -m closer_look.status $(CONFIG)
 
 archive: install ## results/archive.tar.gz: code and tables, to redraw every figure without a training
 	@$(snakemake) $(if $(CONFIG),--configfile $(CONFIG)) --cores $(CORES) -- results/archive.tar.gz

@@ -11,9 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "scripts"))
+sys.path.insert(0, str(HERE.parent / "src"))
 
-from provenance import processor  # noqa: E402
+from closer_look.jobs.provenance import processor  # noqa: E402
 
 README = HERE.parent / "README.md"
 BENCHES = ("optimizer", "training", "log", "figures", "data", "card")

@@ -15,7 +15,7 @@ from statistics import median
 import torch
 from torch import nn
 
-sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("scripts", "tests")]
+sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("src", "", "tests/support")]
 
 BYTES = {"LCA": 28, "LCA, trapezoid too": 32, "copy on the device": 8}
 """That a variant has to move for each element, where it is known."""

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path[:0] = [str(ROOT / folder) for folder in ("src", "")]
 
 BUNDLED = ROOT / "resources/opus/LibreOfficeHelp/v7.4/moses/de-en.txt.zip"
 PAIRS = 1_900_000  # Europarl's of German and English
@@ -38,14 +38,14 @@ def paths(name: str) -> list[str]:
 
 def ours_read(size: int) -> None:
     """Read the archive."""
-    from read import read
+    from scripts.data.read import read
 
     read("download", CORPUS, *SIDES, *paths("read.{}.gz"))
 
 
 def hand_read(size: int) -> None:
     """Read it with `opus_read`."""
-    from command import run
+    from closer_look.jobs.command import run
 
     corpus = ("-d", CORPUS["name"], "-r", CORPUS["version"], "-p", CORPUS["format"])
     output = ("-wm", "moses", "-w", *paths("hand.{}"))
@@ -55,14 +55,14 @@ def hand_read(size: int) -> None:
 
 def ours_clean(size: int) -> None:
     """Clean what was read."""
-    from clean import clean
+    from scripts.data.clean import clean
 
     clean(*paths("read.{}.gz"), *paths("clean.{}.gz"), 250, 9.0)
 
 
 def ours_split(size: int) -> None:
     """Split what is clean."""
-    from split import PARTS, split
+    from scripts.data.split import PARTS, split
 
     outputs = {part: paths(f"{part}.{{}}.gz") for part in PARTS}
     split(*paths("clean.{}.gz"), outputs, 2500, 2500, None, 1)
@@ -70,7 +70,7 @@ def ours_split(size: int) -> None:
 
 def ours_learn_bpe(size: int) -> None:
     """Learn a joint vocabulary."""
-    from learn_bpe import learn_bpe
+    from scripts.data.learn_bpe import learn_bpe
 
     learn_bpe(paths("train.{}.gz"), "spm.model", "dict.txt", size, 10**7)
 
@@ -85,7 +85,7 @@ def hand_learn_bpe(size: int) -> None:
 
 def ours_binarise(size: int) -> None:
     """Make the dataset of a translation model."""
-    from binarise import binarise
+    from scripts.data.binarise import binarise
 
     text = dict(zip(("train_source", "train_target"), paths("train.{}.gz"), strict=True))
     binarise(text, "spm.model", "dict.txt", "bin", *SIDES, THREADS)
@@ -95,7 +95,7 @@ def hand_binarise(size: int) -> None:
     """Make it with SentencePiece and `fairseq-preprocess`."""
     from sentencepiece import SentencePieceProcessor
 
-    from command import run
+    from closer_look.jobs.command import run
 
     processor = SentencePieceProcessor(model_file="spm.model", num_threads=THREADS)
     for source, target in zip(paths("train.{}"), paths("hand.bpe.{}"), strict=True):

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / folder) for folder in ("scripts", "tests")]
+sys.path[:0] = [str(ROOT / folder) for folder in ("src", "", "tests/support")]
 
 TABLES = ("totals", "curves", "head_curves", "milestones", "losses", "completeness", "probes")
 OF_MAIN_RUNS = {
@@ -62,7 +62,8 @@ def run_rule(rule: str, log: Path, **parts: dict) -> resource.struct_rusage:
 
     named = {name: Namedlist(fromdict=part) for name, part in parts.items()}
     snakemake = SimpleNamespace(rule=rule, log=[log], **named)
-    runpy.run_path(str(ROOT / f"scripts/{rule}.py"), {"snakemake": snakemake}, "__main__")
+    (script,) = ROOT.glob(f"scripts/*/{rule}.py")
+    runpy.run_path(str(script), {"snakemake": snakemake}, "__main__")
     return resource.getrusage(resource.RUSAGE_SELF)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("scripts", "tests")]
+sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("src", "", "tests/support")]
 
 UPDATES_OF_THE_PAPER = 125_000
 
@@ -21,7 +21,7 @@ UPDATES_OF_THE_PAPER = 125_000
 def size(objective: str, updates: int, folder: Path) -> float:
     """Return the bytes of an update in a consolidated log."""
     import toys
-    from fairseq_options import STACKS
+    from closer_look.training.fairseq_options import STACKS
     from lca import LAGS
     from lca.allocation import add_terms, empty
     from lca.blocks import partition

@@ -16,7 +16,7 @@ from statistics import median
 import torch
 from torch import nn
 
-sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("scripts", "tests")]
+sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("src", "", "tests/support")]
 
 SETTINGS = dict(lr=5e-4, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.01)
 

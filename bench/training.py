@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import torch
 
-sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("scripts", "tests")]
+sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("src", "", "tests/support")]
 
 VARIANTS = {"plain": "adam", "LCA": "lca_adam", "LCA, trapezoid too": "lca_adam"}
 OBJECTIVES = ("mlm", "clm", "mt")
@@ -57,7 +57,7 @@ class Cost(NamedTuple):
 
 def start_variant(name: str, objective: str, setup: Setup, data: Path, folder: Path) -> tuple:
     """Return the trainer of a variant, and the batches of its updates."""
-    from fairseq_options import architecture
+    from closer_look.training.fairseq_options import architecture
     from trainers import start
 
     sizes = {"embed_dim": setup.width, "ffn_dim": 4 * setup.width}

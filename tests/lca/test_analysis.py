@@ -7,10 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import synthetic
+from closer_look.analysis.losses import losses
+from closer_look.analysis.milestones import milestones
 from lca.analysis import DataError, logs
 from lca.analysis.curves import curves, head_curves
-from lca.analysis.losses import losses
-from lca.analysis.milestones import milestones
 from lca.analysis.totals import totals
 from lca.analysis.windows import Windows
 

@@ -9,7 +9,7 @@ from lca.allocation import per_block
 
 EXAMPLE = re.search(
     r"```python\n(.*?)```",
-    (Path(__file__).parents[2] / "scripts/lca/README.md").read_text(),
+    (Path(__file__).parents[2] / "src/lca/README.md").read_text(),
     re.DOTALL,
 )[1]
 

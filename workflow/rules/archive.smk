@@ -20,4 +20,4 @@ rule archive:
     conda:
         "../../envs/figures.yaml"
     script:
-        "../../scripts/archive.py"
+        "../../scripts/publishing/archive.py"

@@ -27,4 +27,4 @@ rule claims:
     params:
         main=["/".join(run[:-1]) for run in MAIN],
     script:
-        "../../scripts/claims.py"
+        "../../scripts/analysis/claims.py"

@@ -5,12 +5,17 @@ from pathlib import Path
 
 import yaml
 
-sys.path.insert(0, str(Path(workflow.basedir).parent / "scripts"))
+# A checkout's jobs, and the tools that they start, use its own packages, whatever is installed.
+packages = Path(workflow.basedir).parent / "src"
+sys.path.insert(0, str(packages))
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(packages), os.environ.get("PYTHONPATH")])
+)
 
-import experiment
+from closer_look import config as experiment
 import sacrebleu
-from job import InputError
-from patterns import fill
+from closer_look.jobs.job import InputError
+from closer_look.data.patterns import fill
 
 with open(f"{workflow.basedir}/schemas/config.schema.yaml") as file:
     schema = yaml.safe_load(file)
@@ -89,7 +94,7 @@ def check_sources(jobs):
     if not fetching:
         return
     try:
-        from check_sources import Need, check
+        from closer_look.data.check_sources import Need, check
 
         needs = [Need(w.corpus, corpus(w), w.source, w.target) for w in fetching]
         room_in = results if results.exists() else Path()

@@ -20,7 +20,7 @@ rule download:
         source=lambda wildcards: wildcards.source,
         target=lambda wildcards: wildcards.target,
     script:
-        "../../scripts/download.py"
+        "../../scripts/data/download.py"
 
 
 rule read:
@@ -40,7 +40,7 @@ rule read:
         source=lambda wildcards: wildcards.source,
         target=lambda wildcards: wildcards.target,
     script:
-        "../../scripts/read.py"
+        "../../scripts/data/read.py"
 
 
 rule clean:
@@ -59,7 +59,7 @@ rule clean:
         max_words=config["cleaning"]["max_words"],
         max_ratio=config["cleaning"]["max_ratio"],
     script:
-        "../../scripts/clean.py"
+        "../../scripts/data/clean.py"
 
 
 rule split:
@@ -84,7 +84,7 @@ rule split:
         max_train=lambda wildcards: corpus(wildcards).get("max_train"),
         seed=1,
     script:
-        "../../scripts/split.py"
+        "../../scripts/data/split.py"
 
 
 rule learn_bpe:
@@ -105,7 +105,7 @@ rule learn_bpe:
         vocab_size=config["bpe"]["vocab_size"],
         sample=config["bpe"]["sample"],
     script:
-        "../../scripts/learn_bpe.py"
+        "../../scripts/data/learn_bpe.py"
 
 
 rule binarise:
@@ -125,7 +125,7 @@ rule binarise:
         source=lambda wildcards: languages(wildcards)[0],
         target=lambda wildcards: (languages(wildcards)[1:] or [None])[0],
     script:
-        "../../scripts/binarise.py"
+        "../../scripts/data/binarise.py"
 
 
 rule alter:
@@ -143,4 +143,4 @@ rule alter:
         max_train=lambda wildcards: wildcards.max_train,
         noise=lambda wildcards: wildcards.noise,
     script:
-        "../../scripts/alter.py"
+        "../../scripts/data/alter.py"

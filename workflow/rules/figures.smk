@@ -24,7 +24,7 @@ rule figure1:
     params:
         estimator=estimator,
     script:
-        "../../scripts/figure1.py"
+        "../../scripts/figures/figure1.py"
 
 
 rule figure2:
@@ -47,7 +47,7 @@ rule figure2:
         smoothing=config["figures"]["smoothing"],
         scale=config["figures"]["update_axis"],
     script:
-        "../../scripts/figure2.py"
+        "../../scripts/figures/figure2.py"
 
 
 rule figure3:
@@ -68,7 +68,7 @@ rule figure3:
     params:
         estimator=estimator,
     script:
-        "../../scripts/figure3.py"
+        "../../scripts/figures/figure3.py"
 
 
 rule figure4:
@@ -89,7 +89,7 @@ rule figure4:
     params:
         estimator=estimator,
     script:
-        "../../scripts/figure4.py"
+        "../../scripts/figures/figure4.py"
 
 
 rule figure5:
@@ -111,7 +111,7 @@ rule figure5:
         estimator=estimator,
         dashed=config["figures"]["dashed"],
     script:
-        "../../scripts/figure5.py"
+        "../../scripts/figures/figure5.py"
 
 
 rule figure6:
@@ -132,7 +132,7 @@ rule figure6:
     params:
         estimator=estimator,
     script:
-        "../../scripts/figure6.py"
+        "../../scripts/figures/figure6.py"
 
 
 rule completeness:
@@ -152,7 +152,7 @@ rule completeness:
     conda:
         "../../envs/figures.yaml"
     script:
-        "../../scripts/completeness.py"
+        "../../scripts/figures/completeness.py"
 
 
 rule helping:
@@ -175,7 +175,7 @@ rule helping:
         smoothing=config["figures"]["smoothing"],
         scale=config["figures"]["update_axis"],
     script:
-        "../../scripts/helping.py"
+        "../../scripts/figures/helping.py"
 
 
 rule held_out:
@@ -194,7 +194,7 @@ rule held_out:
     conda:
         "../../envs/figures.yaml"
     script:
-        "../../scripts/held_out.py"
+        "../../scripts/figures/held_out.py"
 
 
 rule losses:
@@ -217,7 +217,7 @@ rule losses:
         smoothing=config["figures"]["smoothing"],
         scale=config["figures"]["update_axis"],
     script:
-        "../../scripts/losses.py"
+        "../../scripts/figures/losses.py"
 
 
 rule similarity:
@@ -238,7 +238,7 @@ rule similarity:
     params:
         estimator=estimator,
     script:
-        "../../scripts/similarity.py"
+        "../../scripts/figures/similarity.py"
 
 
 rule table1:
@@ -261,7 +261,7 @@ rule table1:
     params:
         estimator=estimator,
     script:
-        "../../scripts/table1.py"
+        "../../scripts/analysis/table1.py"
 
 
 rule table2:
@@ -282,7 +282,7 @@ rule table2:
     conda:
         "../../envs/figures.yaml"
     script:
-        "../../scripts/table2.py"
+        "../../scripts/analysis/table2.py"
 
 
 rule table3:
@@ -305,7 +305,7 @@ rule table3:
     params:
         pairs=PAIRS,
     script:
-        "../../scripts/table3.py"
+        "../../scripts/analysis/table3.py"
 
 
 rule scores:
@@ -327,4 +327,4 @@ rule scores:
     params:
         runs=RUNS,
     script:
-        "../../scripts/scores.py"
+        "../../scripts/analysis/scores.py"

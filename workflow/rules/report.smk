@@ -26,4 +26,4 @@ rule report:
         main_runs=[run.name for run in experiment.main_runs(config)],
         figures=config["figures"],
     script:
-        "../../scripts/report.py"
+        "../../scripts/publishing/report.py"

@@ -11,7 +11,7 @@ rule download_test_set:
     conda:
         "../../envs/data.yaml"
     script:
-        "../../scripts/download_test_set.py"
+        "../../scripts/data/download_test_set.py"
 
 
 rule score:
@@ -32,4 +32,4 @@ rule score:
         beam=config["scoring"]["beam"],
         sentences=config["scoring"]["sentences"],
     script:
-        "../../scripts/score.py"
+        "../../scripts/training/score.py"

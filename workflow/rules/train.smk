@@ -21,7 +21,7 @@ rule train:
         settings=lambda wildcards: experiment.settings(config, wildcards.variant),
         state="results/state",
     script:
-        "../../scripts/train.py"
+        "../../scripts/training/train.py"
 
 
 rule aggregate:
@@ -42,4 +42,4 @@ rule aggregate:
     conda:
         "../../envs/figures.yaml"
     script:
-        "../../scripts/aggregate.py"
+        "../../scripts/analysis/aggregate.py"

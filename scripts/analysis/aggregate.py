@@ -1,0 +1,49 @@
+"""Reduce the log of one run to small tidy tables."""
+
+from pathlib import Path
+
+from closer_look.analysis.frames import with_run
+from closer_look.analysis.losses import losses
+from closer_look.analysis.milestones import milestones
+from closer_look.config import Run
+from closer_look.jobs.job import InputError, job
+from closer_look.jobs.manifest import read_manifest
+from lca.analysis import DataError, logs
+from lca.analysis.completeness import completeness, probes, summary
+from lca.analysis.curves import curves, head_curves
+from lca.analysis.totals import totals
+
+TABLES = (curves, head_curves, milestones, losses, completeness, probes)
+
+
+def check(log: Path, updates: int) -> None:
+    """Raise `InputError` unless the log has each of updates 1..`updates`, the run's last."""
+    remake = f"`snakemake --forcerun train -- {log}` makes it again, from the last checkpoint"
+    try:
+        found = logs.count_updates(log)
+    except DataError as error:
+        raise InputError(f"{error}; {remake}") from None
+    if found != updates:
+        raise InputError(f"{log}: ends at update {found} of {updates}; {remake}")
+
+
+def main(log: Path, manifest: Path, run: Run, outputs: dict[str, Path]) -> None:
+    """Write each table of the run to the file that `outputs` has under its name, and a summary."""
+    check(log, read_manifest(manifest)["settings"]["total_updates"])
+    tables = {table.__name__: table(log) for table in TABLES}
+    tables["totals"] = totals(log, tables["head_curves"])
+    found = summary(tables["completeness"])
+    for name, table in tables.items():
+        with_run(table, run).to_parquet(outputs[name], index=False)
+    found.to_csv(outputs["summary"], index=False, float_format="%.4g")
+
+
+if __name__ == "__main__":
+    with job(snakemake):
+        facets = dict(snakemake.wildcards.items())
+        main(
+            log=Path(snakemake.input.log),
+            manifest=Path(snakemake.input.manifest),
+            run=Run(**facets | {"seed": int(facets["seed"])}),
+            outputs=dict(snakemake.output.items()),
+        )

@@ -1,0 +1,1 @@
+"""This paper's experiment: its configuration, runs, analysis, figures and page."""

@@ -1,0 +1,1 @@
+"""This paper's quantities and claims, from tables to tables."""

@@ -1,0 +1,38 @@
+"""The tables of runs: each says which run it is of, and several make one frame."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from closer_look.config import Run
+from closer_look.jobs.job import InputError
+
+
+def with_run(frame: pd.DataFrame, run: Run) -> pd.DataFrame:
+    """Return the frame with the facets of the run as its first columns."""
+    for position, (facet, value) in enumerate(run._asdict().items()):
+        frame.insert(position, facet, value)
+    return frame
+
+
+def read(
+    paths: Sequence[str | Path], estimator: str | None = None, columns: list[str] | None = None
+) -> pd.DataFrame:
+    """Return the rows of all tables, of one estimator if it is given, and `columns` only.
+
+    A table without the estimator is an `InputError`, and so is having no table.
+    """
+    if not paths:
+        raise InputError("main_runs: no run to draw; name one in the configuration")
+    filters = [("estimator", "==", estimator)] if estimator else None
+    frames = []
+    for path in paths:
+        frames.append(pd.read_parquet(path, columns=columns, filters=filters))
+        if estimator and frames[-1].empty:
+            found = pd.read_parquet(path, columns=["estimator"])["estimator"].unique()
+            raise InputError(
+                f"{path}: has no {estimator}, only {', '.join(found)}; set `training.{estimator}: "
+                "true` in the configuration and call `snakemake` again to train and draw it"
+            )
+    return pd.concat(frames, ignore_index=True)

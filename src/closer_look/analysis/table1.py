@@ -1,0 +1,46 @@
+"""Table 1: how often, until when and by how much an update raised the loss (paper, section 4.4)."""
+
+import pandas as pd
+
+OBJECTIVES = {"clm": "CLM", "mlm": "MLM", "mt": "MT"}
+COMPONENTS = {
+    "embeddings": "emb.",
+    "key": "key",
+    "query": "query",
+    "value": "value",
+    "out": "out",
+    "w1": "W1",
+    "w2": "W2",
+}
+ROWS = COMPONENTS | {
+    "last_positive": "last update with one",
+    "largest": "largest",
+    "largest_in": "largest is in",
+}
+
+
+def table1(milestones: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
+    """Return our numbers beside the paper's: two columns for each objective.
+
+    The first rows count the pairs of layer and update whose block of a component had a positive
+    LCA. `milestones` as of `closer_look.analysis.milestones`, of one estimator and of one run for each
+    objective; `paper` has the rows of the table as columns, and an index of objectives. What is
+    missing in either stays empty.
+    """
+    blocks = milestones[milestones["component"].isin(COMPONENTS)]
+    ours = {objective: _summary(rows) for objective, rows in blocks.groupby("objective")}
+    columns = {"": pd.Series(ROWS)}
+    for objective, name in OBJECTIVES.items():
+        columns[name] = ours.get(objective, pd.Series(dtype=object)).reindex(ROWS)
+        columns[f"{name}, paper"] = paper.loc[objective].astype(object).reindex(ROWS)
+    return pd.DataFrame(columns)
+
+
+def _summary(blocks: pd.DataFrame) -> pd.Series:
+    """Return the numbers of one run."""
+    counts = blocks.groupby("component")["positive_updates"].sum().astype(object)
+    worst = blocks.loc[blocks["largest"].idxmax()]
+    counts["last_positive"] = blocks["last_positive"].max()
+    counts["largest"] = worst["largest"]
+    counts["largest_in"] = COMPONENTS[worst["component"]]
+    return counts

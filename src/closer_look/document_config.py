@@ -1,0 +1,72 @@
+"""Write config/README.md, the reference of every key, from the schema of the configuration."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+INTRODUCTION = """\
+# Configuration
+
+`config.yaml` is the paper's experiment. `snakemake --configfile config/NAME.yaml` changes what is
+in NAME.yaml and keeps the rest: mappings are merged key by key, lists are replaced. Each of the
+other files here asks one question, in its first lines; models that files share are trained once. A
+mistake is refused in one line before anything runs. What belongs to the machine and not to the
+experiment (memory, threads, `max_tokens` of a micro-batch) is in `../profiles/`.
+
+"""
+
+
+def reference(schema: dict) -> str:
+    """Return the reference as Markdown: a table for each object of the schema."""
+    sections = [
+        ("Top level", schema),
+        ("A corpus: `corpora.NAME`", schema["$defs"]["corpus"]),
+        ("A part: `corpora.NAME.parts`", schema["$defs"]["part"]),
+        ("An entry of `runs`", schema["$defs"]["runs"]),
+        ("`training` and every variant", schema["$defs"]["training"]),
+    ]
+    tables = [f"## {title}\n\n{_table(definition)}" for title, definition in sections]
+    return INTRODUCTION + "\n".join(tables)
+
+
+def _table(definition: dict) -> str:
+    rows = ["| key | values | meaning |", "|---|---|---|", *_rows(definition)]
+    return "\n".join(rows) + "\n"
+
+
+def _rows(definition: dict, prefix: str = "") -> Iterator[str]:
+    """Yield a row for each key, `probe.every` below `probe` and so on."""
+    for key, entry in definition["properties"].items():
+        meaning = " ".join(entry.get("description", "").split())
+        yield f"| `{prefix}{key}` | {_values(entry)} | {meaning} |"
+        if "properties" in entry:
+            yield from _rows(entry, f"{prefix}{key}.")
+
+
+def _values(entry: dict) -> str:
+    """Return what an entry accepts, in words."""
+    if "enum" in entry:
+        return ", ".join(f"`{value}`" for value in entry["enum"])
+    if entry.get("type") == "array":
+        item = entry["items"]
+        return f"list of {_values(item)}" if "$ref" not in item else "list"
+    if "$ref" in entry:
+        return "mapping"
+    kinds = [entry["type"]] if isinstance(entry["type"], str) else entry["type"]
+    words = {"object": "mapping", "string": "text"}
+    kind = " or ".join(words.get(kind, kind) for kind in kinds)
+    limits = {
+        "minimum": "≥",
+        "exclusiveMinimum": ">",
+        "maximum": "≤",
+        "exclusiveMaximum": "<",
+    }
+    bounds = [f"{sign} {entry[limit]}" for limit, sign in limits.items() if limit in entry]
+    return " ".join([kind, *bounds])
+
+
+if __name__ == "__main__":
+    (ROOT / "config/README.md").write_text(reference(yaml.safe_load(SCHEMA.read_text())))

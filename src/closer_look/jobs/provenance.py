@@ -1,0 +1,83 @@
+"""By what code, where and when a training was made: what its manifest says besides its results."""
+
+import json
+import platform
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from closer_look.jobs.manifest import sha256_of
+from lca.recorder import whole
+
+ROOT = Path(__file__).parents[3]
+CODE = ("workflow", "scripts", "src")
+
+
+def code(root: Path = ROOT) -> dict:
+    """Return the Git commit, whether the code differs from it, and the code's checksum.
+
+    The first two are None where `root` is no Git repository.
+    """
+    files = [path for name in CODE for path in (root / name).rglob("*") if path.is_file()]
+    found = {"commit": None, "modified": None}
+    if (root / ".git").exists():  # else Git would answer for a repository around it
+        found["commit"] = _git(root, "rev-parse", "HEAD")
+        changes = _git(root, "status", "--porcelain", "--", *CODE)
+        found["modified"] = None if changes is None else bool(changes)
+    return found | {"sha256": sha256_of((p for p in files if p.suffix != ".pyc"), root)}
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    """Return what Git prints, None if it fails or is not installed."""
+    with suppress(OSError, subprocess.CalledProcessError):
+        command = ["git", "-C", root, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def devices() -> list[str]:
+    """Return the names of the visible cards or, if there are none, of the processor."""
+    import torch
+
+    cards = range(torch.cuda.device_count())
+    return [torch.cuda.get_device_name(card) for card in cards] or [processor()]
+
+
+def processor() -> str:
+    """Return the name of the processor."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+@contextmanager
+def attempt(path: Path, **facts) -> Iterator[None]:
+    """Add an attempt, with `facts`, to the list in `path`, and when it ends, the time.
+
+    One that was killed has no end.
+    """
+    begun = {"started": _now(), "finished": None, "host": platform.node(), **facts}
+    before = attempts(path)
+    _write(path, [*before, begun])
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # a full disk: what made the attempt fail says more
+            _write(path, [*before, begun | {"finished": _now()}])
+
+
+def attempts(path: Path) -> list[dict]:
+    """Return the attempts so far: started and finished (UTC), host, and the facts of each."""
+    return json.loads(path.read_text()) if path.exists() else []
+
+
+def _write(path: Path, content: list[dict]) -> None:
+    with whole(path) as file:
+        file.write(json.dumps(content, indent=2).encode())
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,196 @@
+"""What is known of every run, and what looks wrong with it: a figure of a bad run misleads."""
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import pandas as pd
+
+from lca.analysis.completeness import REFERENCES
+
+from ..analysis.quantities import FACETS
+from ..drawing.style import OBJECTIVES, names
+
+LITTLE = 0.1
+"""A loss that fell by a smaller share of itself: the model has hardly learned."""
+
+WORSE = 1.2
+"""A final loss this many times the median of its objective's: something went wrong."""
+
+USELESS = 10
+"""A BLEU below it: the translations are of hardly any use."""
+
+OFF = 0.25
+"""An estimator whose sum is further from the loss change, relative to it, does not add up."""
+
+
+@dataclass(frozen=True, eq=False)
+class RunSummary:
+    """A run: its manifest, its training loss by windows, what its estimators sum up to, its scores.
+
+    `scores` has a row for each test set, with `unigram_loss`, `loss` or `masked_loss`, and `bleu`.
+    """
+
+    label: str
+    manifest: dict
+    losses: pd.DataFrame
+    completeness: pd.DataFrame
+    scores: pd.DataFrame
+
+    @property
+    def name(self) -> str:
+        """The run's name in paths, such as europarl/mt/de-en/base/1."""
+        return self.manifest["run"]
+
+    @property
+    def objective(self) -> str:
+        """The training objective: mlm, clm or mt."""
+        return self.name.split("/")[1]
+
+    @property
+    def updates(self) -> int:
+        """Updates recorded."""
+        return int(self.losses["update"].iloc[-1])
+
+    @property
+    def first_loss(self) -> float:
+        """Mean training loss of the first window, in nats per predicted token."""
+        return float(self.losses["loss"].iloc[0])
+
+    @property
+    def last_loss(self) -> float:
+        """Mean training loss of the last window."""
+        return float(self.losses["loss"].iloc[-1])
+
+    @property
+    def facts(self) -> dict:
+        """The manifest without the attempts."""
+        return {key: value for key, value in self.manifest.items() if key != "attempts"}
+
+    @property
+    def attempts(self) -> list[dict]:
+        """The attempts at training it (see `provenance`), the last of which finished it."""
+        return self.manifest["attempts"]
+
+    @property
+    def duration(self) -> timedelta:
+        """Time that all attempts took together, without those that were killed."""
+        times = [
+            [datetime.fromisoformat(attempt[key]) for key in ("started", "finished")]
+            for attempt in self.attempts
+            if attempt["finished"]
+        ]
+        return sum((end - start for start, end in times), timedelta())
+
+    @property
+    def device(self) -> str:
+        """What it was trained on in the end."""
+        return hardware(self.attempts[-1])
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The sum of each estimator as a share of the true loss change, at the last measurement."""
+        measured = self.completeness["reference"]
+        reference = next((name for name in REFERENCES if name in set(measured)), None)
+        rows = self.completeness[measured == reference]
+        last = rows.sort_values("update", kind="stable").groupby("estimator", sort=False).tail(1)
+        return dict(zip(last["estimator"], last["lca"] / last["change"], strict=True))
+
+
+def hardware(attempt: dict) -> str:
+    """Return the cards of an attempt, or its processor, such as `2 × Tesla V100`."""
+    found = Counter(attempt["devices"])
+    return ", ".join(f"{n} × {name}" if n > 1 else name for name, n in found.items())
+
+
+def version(attempt: dict) -> str:
+    """Return the code of an attempt: the commit, or the beginning of the code's checksum."""
+    code = attempt["code"]
+    if code["commit"] is None:
+        return f"sha256 {code['sha256'][:10]}"
+    return code["commit"][:10] + (" with changes" if code["modified"] else "")
+
+
+def labels(runs: list[str]) -> list[str]:
+    """Return short labels of runs (europarl/mt/de-en/base/1): objective, and what tells them apart.
+
+    That are the languages and, where there are several, the corpus, the variant and the seed.
+    """
+    facets = pd.DataFrame([run.split("/") for run in runs], columns=FACETS)
+    found = facets["objective"].map(OBJECTIVES) + " · " + names(facets)
+    if facets["seed"].nunique() > 1:
+        found += ", " + facets["seed"]
+    return found.to_list()
+
+
+RULE = (
+    "A run is marked ⚠ where what is shown of it may mislead: it ended early; its loss is not "
+    f"finite, fell by less than {LITTLE:.0%}, or ended over {WORSE:g} times as high as is usual "
+    f"(the median) for its objective; on test text, its loss is not {LITTLE:.0%} below that of a "
+    "unigram model, which knows nothing but the frequencies of the training text; its best BLEU is "
+    f"below {USELESS}; no estimator adds up to the change of its loss within {OFF:.0%}; or its "
+    "packages are not those of most runs."
+)
+"""What `warnings` looks for, in words."""
+
+
+def warnings(run: RunSummary, runs: list[RunSummary]) -> Iterator[str]:
+    """Yield what looks wrong with one of the runs."""
+    planned = run.manifest["settings"]["total_updates"]
+    if run.updates < planned:
+        yield f"ends after {run.updates:,} of {planned:,} updates"
+    if not np.isfinite(run.losses["loss"]).all():
+        yield "the loss is not finite throughout"
+    if run.last_loss > (1 - LITTLE) * run.first_loss:
+        yield f"hardly learned: the loss went from {run.first_loss:.2f} to {run.last_loss:.2f}"
+    peers = [other.last_loss for other in runs if other.objective == run.objective]
+    if len(peers) > 2 and run.last_loss > WORSE * (usual := statistics.median(peers)):
+        yield f"final loss {run.last_loss:.2f}, where {usual:.2f} is usual for its objective"
+    yield from _poor_scores(run.scores)
+    errors = [abs(share - 1) for share in run.shares.values()]
+    if errors and not min(errors) <= OFF:
+        yield f"no estimator adds up to the change of its loss within {OFF:.0%}"
+    for package, version in run.manifest["packages"].items():
+        usual = Counter(other.manifest["packages"].get(package) for other in runs)
+        if usual[version] < len(runs) / 2:
+            yield f"{package} {version}, where most runs have {usual.most_common(1)[0][0]}"
+
+
+def _poor_scores(scores: pd.DataFrame) -> Iterator[str]:
+    """Yield what says that a model can do little of what it was trained for."""
+    losses = scores["loss"].fillna(scores["masked_loss"])
+    for loss, unigram in zip(losses, scores["unigram_loss"], strict=True):
+        if loss > (1 - LITTLE) * unigram:
+            yield f"test loss {loss:.2f}, where word frequencies alone give {unigram:.2f}"
+    if (best := scores["bleu"].max()) < USELESS:
+        yield f"BLEU {best:.1f} at best: its translations are of hardly any use"
+
+
+def flatten(facts: dict, prefix: str = "") -> dict[str, str]:
+    """Return nested facts as text by dotted keys, such as settings.lr."""
+    found = {}
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            found |= flatten(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = str(value)
+    return found
+
+
+def agreed(runs: Iterable[RunSummary]) -> dict[str, str]:
+    """Return the facts in which all runs agree, by dotted keys."""
+    first, *others = (flatten(run.facts) for run in runs)
+    return {
+        key: value
+        for key, value in first.items()
+        if all(facts.get(key) == value for facts in others)
+    }
+
+
+def own_facts(run: RunSummary, runs: Iterable[RunSummary]) -> dict[str, str]:
+    """Return the facts of a run that are not those of all runs."""
+    common = agreed(runs)
+    return {key: value for key, value in flatten(run.facts).items() if key not in common}

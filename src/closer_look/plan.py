@@ -1,0 +1,102 @@
+"""Print what the runs that are not done will take: `python -m closer_look.plan [CONFIGFILE ...]`."""
+
+import math
+import sys
+from pathlib import Path
+from statistics import median
+
+import pandas as pd
+import yaml
+
+from closer_look import config as experiment
+from closer_look.jobs.manifest import read_manifest
+from closer_look.training.progress import configuration, markdown, progress, runs
+from lca.analysis.logs import facts
+
+RESULTS = Path("results")
+SPEEDS = Path("resources/speeds.yaml")
+NOTE = f"""
+Hours (h) on one card: of the paper's model at the speeds in {SPEEDS}; here: at the speed at which
+the run itself was going, or one of its objective and size that is done. GB: checkpoints and logs at
+their largest, without the data."""
+
+SIZE = ("layers", "heads", "embed_dim", "ffn_dim", "tokens_per_update", "precision")
+"""The settings that decide, with the objective, how fast a training is."""
+
+KEPT = 3  # checkpoints: the last, and fairseq's --keep-interval-updates
+BYTES = 20  # of a checkpoint per parameter: value, Adam's two moments, the last displacement, fp16
+LOG = 8e3  # bytes of the log per update, of twelve layers; 1 GB for 125,000
+
+
+def parameters(settings: dict, objective: str, vocabulary: int) -> int:
+    """Return about how many parameters a model has: those of its matrices.
+
+    fairseq ties the output to the embeddings in masked models only.
+    """
+    width, layers = settings["embed_dim"], settings["layers"]
+    tables = {"mlm": 1, "clm": 2, "mt": 3}[objective]
+    attentions = layers + (layers // 2 if objective == "mt" else 0)
+    matrices = 4 * width**2 * attentions + 2 * width * settings["ffn_dim"] * layers
+    return matrices + tables * vocabulary * width
+
+
+def gigabytes(settings: dict, objective: str, vocabulary: int) -> float:
+    """Return about how much disk a training takes, checkpoints and log."""
+    checkpoints = KEPT * BYTES * parameters(settings, objective, vocabulary)
+    # the log twice: in its parts and consolidated
+    log = 2 * LOG * settings["total_updates"] * settings["layers"] / 12
+    return (checkpoints + log) / 1e9
+
+
+def seconds_of_done(results: Path) -> dict[tuple, float]:
+    """Return the median seconds of an update by objective and `SIZE`, of the runs that are done."""
+    found = {}
+    for manifest in (results / "runs").rglob("run.json"):
+        done = read_manifest(manifest)
+        kind = _kind(done["settings"], done["run"].split("/")[1])
+        seconds = facts(manifest.with_name("log.parquet"))["seconds"]
+        found.setdefault(kind, []).append(seconds.diff().median())
+    return {kind: median(seconds) for kind, seconds in found.items()}
+
+
+def _kind(settings: dict, objective: str) -> tuple:
+    return objective, *(settings.get(name) for name in SIZE)
+
+
+def plan(
+    wanted: dict[str, dict], speeds: dict, vocabulary: int, results: Path = RESULTS
+) -> pd.DataFrame:
+    """Return a row for each of the runs that are `wanted` and not done, in their order.
+
+    They are given with their settings; `speeds` are tokens per second by card and objective.
+    """
+    rows, seconds_here = [], seconds_of_done(results)
+    for run, settings in wanted.items():
+        if (results / "runs" / run / "log.parquet").exists():
+            continue
+        objective = run.split("/")[1]
+        found = progress(results / "state", run, results / "logs/train" / f"{run}.log")
+        left = max(settings["total_updates"] - found.update, 0)
+        rest = settings | {"total_updates": left}
+        hours = {f"h {card}": experiment.hours(rest, speeds[card][objective]) for card in speeds}
+        size = gigabytes(settings, objective, vocabulary)
+        of_others = seconds_here.get(_kind(settings, objective), math.nan)
+        here = left * (of_others if math.isnan(found.seconds) else found.seconds) / 3600
+        rows.append({"run": run, "updates": left, "GB": size, **hours, "h here": here})
+    return pd.DataFrame(rows)
+
+
+def with_sums(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with a last row of its sums."""
+    sums = table.drop(columns="run").sum(min_count=1)
+    return pd.concat([table, pd.DataFrame([{"run": "sum", **sums}])])
+
+
+if __name__ == "__main__":
+    config = configuration(sys.argv[1:])
+    speeds = yaml.safe_load(SPEEDS.read_text())
+    table = plan(runs(config), speeds, config["bpe"]["vocab_size"])
+    if table.empty:
+        print("All runs are done.")
+    else:
+        print(markdown(with_sums(table).astype({"updates": int}), ".1f"), NOTE, sep="\n")

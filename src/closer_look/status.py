@@ -1,0 +1,37 @@
+"""Print how far each run is, and how fast: `python -m closer_look.status [CONFIGFILE ...]`."""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from closer_look.training.progress import configuration, markdown, progress, runs
+
+RESULTS = Path("results")
+
+
+def status(wanted: dict[str, dict], results: Path = RESULTS) -> pd.DataFrame:
+    """Return a row for each of the runs that are `wanted`, given with their settings."""
+    rows = []
+    for run, settings in wanted.items():
+        found = progress(results / "state", run, results / "logs/train" / f"{run}.log")
+        done = (results / "runs" / run / "log.parquet").exists()
+        total = settings["total_updates"]
+        update = total if done else min(found.update, total)
+        rows.append(
+            {
+                "run": run,
+                "update": update,
+                "of": total,
+                "loss": found.loss,
+                "tokens/s": settings["tokens_per_update"] / found.seconds,
+                "hours left": 0.0 if done else (total - update) * found.seconds / 3600,
+                "": "done" if done else found.holder or ("stopped" if update else "not begun"),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+if __name__ == "__main__":
+    table = status(runs(configuration(sys.argv[1:])))
+    print(markdown(table, ("", "d", "d", ".3f", ".0f", ".1f", "")))

@@ -1,0 +1,1 @@
+"""fairseq's options, finished models, and how far trainings are."""

@@ -1,0 +1,156 @@
+"""The settings of a training as `fairseq-train`'s options (paper, section 3 and appendix A)."""
+
+from pathlib import Path
+
+import lca
+from closer_look.jobs.job import InputError
+from lca.recorder import EXTRA_UPDATES
+
+PLUGIN = Path(lca.__file__).parent / "fairseq_plugin"
+"""For `fairseq-train --user-dir`."""
+
+ARCHITECTURES = {"mlm": "roberta", "clm": "transformer_lm", "mt": "transformer"}
+STACKS = {"mlm": ["encoder"], "clm": ["decoder"], "mt": ["encoder", "decoder"]}
+
+LONGEST = 1024
+"""Pieces of a sentence that is translated, fairseq's own limit."""
+
+
+def arguments(
+    objective: str, languages: str, settings: dict, max_tokens: int, devices: int
+) -> list[str]:
+    """Return fairseq-train's arguments for an objective (paper, appendix A), paths excepted.
+
+    `max_tokens` is what fits one device; none of the `devices` (0) means the CPU. Raises
+    `InputError` if no micro-batches make the update or hold a sample.
+    """
+    least = 2 if settings["trapezoid"] else 1
+    tokens, number = micro_batches(settings["tokens_per_update"], max_tokens, devices, least)
+    updates = settings["total_updates"]
+    options = {
+        **architecture(objective, settings),
+        **_task(objective, languages, settings, tokens),
+        "dropout": settings["dropout"],
+        "attention-dropout": settings["attention_dropout"],
+        "activation-fn": settings["activation"],
+        **_optimizer(settings),
+        "weight-decay": settings["weight_decay"],
+        "clip-norm": settings["clip_norm"],
+        "lr": settings["lr"],
+        "lr-scheduler": "polynomial_decay",
+        "warmup-updates": settings["warmup_updates"],
+        "total-num-update": updates,
+        # Updates at learning rate 0, whose gradients complete the last values of the log.
+        "max-update": updates + EXTRA_UPDATES,
+        "max-tokens": tokens,
+        "update-freq": number,
+        "save-interval-updates": settings["checkpoint_every"],
+        "keep-interval-updates": 2,
+        # Make batches anew in every epoch, as a training that is resumed in that epoch does.
+        "update-epoch-batch-itr": True,
+        "lca-probe-every": settings["probe"]["every"],
+        "lca-probe-tokens": settings["probe"]["tokens"],
+        "lca-probe-loss-tokens": settings["probe"]["loss_tokens"],
+    }
+    flags = _flags(objective, settings, devices)
+    return [f"--{name}={value}" for name, value in options.items()] + flags
+
+
+def architecture(objective: str, settings: dict) -> dict:
+    """Return the options of the architecture; translation halves the layers between its stacks."""
+    stacks = STACKS[objective]
+    options = {"arch": ARCHITECTURES[objective]}
+    for stack in stacks:
+        options |= {
+            f"{stack}-layers": settings["layers"] // len(stacks),
+            f"{stack}-embed-dim": settings["embed_dim"],
+            f"{stack}-ffn-embed-dim": settings["ffn_dim"],
+            f"{stack}-attention-heads": settings["heads"],
+        }
+    if objective == "clm":  # otherwise 512 wide, and projected, whatever the model's width
+        options |= dict.fromkeys(("decoder-input-dim", "decoder-output-dim"), settings["embed_dim"])
+    return options
+
+
+def _optimizer(settings: dict) -> dict:
+    """Return the options of the optimizer with LCA."""
+    if settings["optimizer"] == "sgd":
+        return {"optimizer": "lca_sgd", "momentum": settings["momentum"]}
+    return {
+        "optimizer": "lca_adam",
+        "adam-betas": str(tuple(settings["adam_betas"])),
+        "adam-eps": settings["adam_eps"],
+    }
+
+
+def _flags(objective: str, settings: dict, devices: int) -> list[str]:
+    """Return the options without a value."""
+    flags = ["--no-epoch-checkpoints", "--disable-validation"]
+    if settings["norm"][objective] == "pre":
+        flags += [f"--{stack}-normalize-before" for stack in STACKS[objective]]
+    if settings["trapezoid"]:
+        flags.append("--lca-cross-batch")
+    if settings["precision"] != "fp32":
+        flags.append(f"--{settings['precision']}")
+    if devices == 0:
+        flags.append("--cpu")
+    return flags
+
+
+def _task(objective: str, languages: str, settings: dict, tokens: int) -> dict:
+    """Return the options of the task and its loss: cross-entropy, without smoothing.
+
+    `tokens` are those of a micro-batch, into which every sample has to fit.
+    """
+    context = settings["tokens_per_sample"]
+    if objective != "mt" and context > tokens:
+        raise InputError(
+            f"training.tokens_per_sample: {context} do not fit a micro-batch of {tokens} tokens"
+        )
+    if objective == "mlm":  # RoBERTa's dynamic masking: 15 %, of these 80/10/10
+        return {
+            "task": "masked_lm",
+            "criterion": "masked_lm",
+            "tokens-per-sample": context,
+            "sample-break-mode": "complete",
+            "mask-prob": 0.15,
+            "leave-unmasked-prob": 0.1,
+            "random-token-prob": 0.1,
+        }
+    if objective == "clm":
+        return {
+            "task": "language_modeling",
+            "criterion": "cross_entropy",
+            "tokens-per-sample": context,
+            "sample-break-mode": "none",
+        }
+    source, target = languages.split("-")
+    return {
+        "task": "translation",
+        "criterion": "cross_entropy",
+        "source-lang": source,
+        "target-lang": target,
+        # What is longer is left out, instead of ending the training.
+        "max-source-positions": min(LONGEST, tokens),
+        "max-target-positions": min(LONGEST, tokens),
+    }
+
+
+def micro_batches(
+    tokens_per_update: int, max_tokens: int, devices: int, least: int
+) -> tuple[int, int]:
+    """Return the tokens of a micro-batch on one device, at most `max_tokens`, and their number.
+
+    There are at least `least` of them: the trapezoid takes two parts of a batch.
+
+    Raises `InputError` if no equal micro-batches make the update.
+    """
+    devices = max(devices, 1)
+    number = max(least, -(-tokens_per_update // (max_tokens * devices)))
+    tokens, rest = divmod(tokens_per_update, number * devices)
+    if rest:
+        raise InputError(
+            f"training.tokens_per_update: {tokens_per_update} is not divisible into {number} equal "
+            f"micro-batches on {devices} device(s) of at most {max_tokens} tokens (max_tokens)"
+        )
+    return tokens, number

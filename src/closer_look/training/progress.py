@@ -1,0 +1,81 @@
+"""How far trainings are, by their own logs: the same on a cluster as on a laptop."""
+
+import fcntl
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import pyarrow.parquet as pq
+import yaml
+from snakemake.utils import update_config
+
+from closer_look import config as experiment
+
+CONFIG = Path("config/config.yaml")
+
+
+class Progress(NamedTuple):
+    """Where a training stands."""
+
+    update: int
+    """The last that is known of, 0 before the first."""
+    loss: float
+    """Nats per predicted token, mean of the log's last part; NaN before the first checkpoint."""
+    seconds: float
+    """Wall time of an update, median of that part; NaN likewise."""
+    holder: str
+    """The host and job or process that trains it now; empty if none does."""
+
+
+def configuration(differences: Iterable[Path]) -> dict:
+    """Return the configuration with the differences of some files, as `--configfile` has it."""
+    config = {}
+    for file in (CONFIG, *differences):
+        update_config(config, yaml.safe_load(Path(file).read_text()))
+    return config
+
+
+def runs(config: dict) -> dict[str, dict]:
+    """Return the training settings of all runs by their names."""
+    return {run.name: experiment.settings(config, run.variant) for run in experiment.runs(config)}
+
+
+def progress(state: Path, run: str, words: Path) -> Progress:
+    """Return the progress of `run`, whose folder is in `state`; `words` is its trainer's log."""
+    folders = sorted(state.glob(f"{run.replace('/', '-')}-*"), key=lambda p: p.stat().st_mtime)
+    update = max(map(int, re.findall(r"num_updates[=: ]+(\d+)", _read(words))), default=0)
+    if not folders:
+        return Progress(update, float("nan"), float("nan"), "")
+    parts = sorted((folders[-1] / "log").glob("part-*.parquet"))
+    rows = pd.DataFrame(columns=["update", "loss", "seconds"], dtype=float)
+    if parts:
+        rows = pq.read_table(parts[-1], columns=list(rows)).to_pandas()
+    return Progress(
+        max(update, *rows["update"].astype(int), 0),
+        rows["loss"].mean(),
+        rows["seconds"].diff().median(),
+        _holder(folders[-1] / "lock"),
+    )
+
+
+def markdown(table: pd.DataFrame, formats: str | tuple[str, ...]) -> str:
+    """Return a table for the terminal; what is missing is blank."""
+    table = table.astype(object).where(table.notna(), None)
+    return table.to_markdown(index=False, tablefmt="simple", floatfmt=formats, missingval="")
+
+
+def _read(path: Path) -> str:
+    return path.read_text(errors="replace") if path.exists() else ""
+
+
+def _holder(lock: Path) -> str:
+    """Return who holds the lock of a state folder (see `train.locked`)."""
+    if lock.exists():
+        with lock.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return file.read()
+    return ""

@@ -1,0 +1,37 @@
+import pytest
+
+from closer_look.jobs.command import run
+from closer_look.jobs.job import InputError
+
+
+def test_lines_without_progress_displays(capsys):
+    program = r"print('start'); print('1 %\r2 %', end='\r'); print('done')"
+    assert run("python", "-c", program) == ["start", "done"]
+    assert capsys.readouterr().out == "start\ndone\n"
+
+
+def test_the_last_line_tells_why_a_tool_failed(monkeypatch):
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    program = "print('so far so good'); raise ValueError('too bad')"
+    with pytest.raises(InputError, match="^python: ValueError: too bad$"):
+        run("python", "-c", program)
+
+
+def test_a_silent_failure_has_its_status():
+    with pytest.raises(InputError, match="^python: exit 3$"):
+        run("python", "-c", "raise SystemExit(3)")
+
+
+def test_what_killed_a_tool_is_said_instead_of_its_last_line():
+    program = "import os, signal; print('fine', flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    with pytest.raises(InputError, match=r"^python: killed by SIGKILL \(.*out of memory\)$"):
+        run("python", "-c", program)
+
+
+def test_a_tool_outside_the_environment_is_not_run(monkeypatch, tmp_path):
+    tool = tmp_path / "stray"
+    tool.write_text("#!/bin/sh\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(InputError, match="^stray: not installed beside "):
+        run("stray")

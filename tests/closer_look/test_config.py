@@ -1,0 +1,231 @@
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from closer_look.config import ConfigError, Run, check, main_runs, pair, runs, settings
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+PAPER = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+
+
+def merged(base, changes):
+    """As Snakemake merges a --configfile: mappings key by key, all else replaced."""
+    result = copy.deepcopy(base)
+    for key, value in changes.items():
+        is_mapping = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merged(result[key], value) if is_mapping else value
+    return result
+
+
+def test_the_papers_runs():
+    names = {run.name for run in runs(PAPER)}
+    lms = {f"europarl/{o}/{lang}" for o in ("mlm", "clm") for lang in ("en", "de", "fi", "et")}
+    pairs = ("en-de", "de-en", "en-fi", "fi-en", "en-et", "et-en")
+    mts = {f"europarl/mt/{pair}" for pair in pairs}
+    assert names == {f"{name}/base/1" for name in lms | mts | {"wmt18/mt/en-de"}}
+
+
+def test_the_papers_hyperparameters():
+    """Table 2, against the text of the paper."""
+    training = PAPER["training"]
+    expected = dict(layers=12, heads=8, embed_dim=512, ffn_dim=2048, precision="fp16")
+    expected |= dict(total_updates=125000, warmup_updates=8000, lr=0.0005, adam_betas=[0.9, 0.98])
+    expected |= dict(adam_eps=1e-6, weight_decay=0.01, clip_norm=0.0, dropout=0.1)
+    expected |= dict(attention_dropout=0.0, activation="relu", tokens_per_sample=512)
+    assert {key: training[key] for key in expected} == expected
+    assert training["tokens_per_update"] == 16 * 2048
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.name)
+def test_every_shipped_configuration_is_accepted(path):
+    check(merged(PAPER, yaml.safe_load(path.read_text())), SCHEMA)
+
+
+def test_a_language_adds_its_runs_and_changes_no_other():
+    config = copy.deepcopy(PAPER)
+    config["runs"][0]["pairs"].append("en-fr")
+    check(config, SCHEMA)
+    added = set(runs(config)) - set(runs(PAPER))
+    names = {"mlm/fr", "clm/fr", "mt/en-fr", "mt/fr-en"}
+    assert {run.name for run in added} == {f"europarl/{name}/base/1" for name in names}
+    for run in runs(PAPER):
+        assert pair(config, run.corpus, run.languages) == pair(PAPER, run.corpus, run.languages)
+
+
+def test_the_pair_of_a_language():
+    assert pair(PAPER, "europarl", "en") == "en-de"
+    assert pair(PAPER, "europarl", "fi") == "en-fi"
+    assert pair(PAPER, "europarl", "et-en") == "en-et"
+    config = copy.deepcopy(PAPER)
+    config["runs"][0]["monolingual"] = {"en": "en-et"}
+    check(config, SCHEMA)
+    assert pair(config, "europarl", "en") == "en-et"
+    with pytest.raises(KeyError, match="sv"):
+        pair(PAPER, "europarl", "sv")
+
+
+def test_language_models_can_be_of_some_languages_only():
+    config = copy.deepcopy(PAPER)
+    config["runs"][0]["languages"] = ["fi"]
+    config["runs"][0]["objectives"] = ["clm"]
+    config["runs"][0]["directions"] = "forward"
+    assert [run.name for run in runs(config)] == ["europarl/clm/fi/base/1", "wmt18/mt/en-de/base/1"]
+
+
+def test_variants_and_seeds_multiply_the_runs():
+    config = merged(PAPER, {"variants": {"slow": {"lr": 1e-4}}, "seeds": [1, 2]})
+    check(config, SCHEMA)
+    assert len(runs(config)) == 4 * len(runs(PAPER))
+    assert settings(config, "slow") == PAPER["training"] | {"lr": 1e-4}
+    assert main_runs(config)[2] == Run("europarl", "mt", "en-de", "base", 1)
+
+
+def shipped(name):
+    return merged(PAPER, yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()))
+
+
+def test_a_norm_in_one_word_is_that_of_all_objectives():
+    config = merged(PAPER, {"variants": {"pre": {"norm": "pre"}}})
+    check(config, SCHEMA)
+    assert settings(config, "pre")["norm"] == {"mlm": "pre", "clm": "pre", "mt": "pre"}
+    assert settings(config, "base")["norm"] == {"mlm": "post", "clm": "pre", "mt": "post"}
+
+
+def test_the_main_runs_are_of_the_base_in_whatever_order():
+    config = PAPER | {"variants": {"slow": {"lr": 1e-4}, "base": {}}}
+    check(config, SCHEMA)
+    assert {run.variant for run in main_runs(config)} == {"base"}
+    assert [run.variant for run in runs(config)][:2] == ["base", "slow"]
+    with pytest.raises(ConfigError, match=r"^variants.slow: overrides nothing"):
+        check(PAPER | {"variants": {"slow": {}, "base": {}}}, SCHEMA)
+
+
+def test_a_control_trains_only_what_it_changes():
+    names = [run.name.removesuffix("/1") for run in runs(shipped("controls"))]
+    assert names == [
+        *(f"europarl/mlm/en/{variant}" for variant in ("base", "pre")),
+        *(f"europarl/clm/en/{variant}" for variant in ("base", "post")),
+        *(f"europarl/mt/en-de/{variant}" for variant in ("base", "pre")),
+    ]
+
+
+def test_settings_of_the_other_optimizer_are_left_out():
+    config = shipped("optimizer")
+    adam, sgd = settings(config, "base"), settings(config, "sgd")
+    assert adam == PAPER["training"]
+    assert adam.keys() - sgd.keys() == {"adam_betas", "adam_eps"}
+    assert sgd.keys() - adam.keys() == {"momentum"}
+
+
+def test_no_noise_is_no_setting():
+    config = merged(PAPER, {"training": {"noise": 0.0}, "variants": {"x": {"noise": 0.1}}})
+    check(config, SCHEMA)
+    assert settings(config, "base") == PAPER["training"]
+    assert settings(config, "x") == PAPER["training"] | {"noise": 0.1}
+
+
+def test_pairs_without_english_and_languages_without_translation():
+    config = shipped("languages")
+    added = [run for run in runs(config) if run not in runs(PAPER)]
+    names = [run.name.removesuffix("/base/1") for run in added]
+    assert names == [
+        *("europarl/mlm/fr", "europarl/clm/fr", "europarl/mt/en-fr", "europarl/mt/fr-en"),
+        *("europarl/mt/de-fi", "europarl/mt/fi-de", "europarl/mlm/sv", "europarl/clm/sv"),
+    ]
+    assert set(runs(PAPER)) < set(runs(config))
+    pairs = ["en-fr", "en-fr", "en-fr", "en-fr", "de-fi", "de-fi", "en-sv", "en-sv"]
+    assert [pair(config, run.corpus, run.languages) for run in added] == pairs
+    for run in runs(PAPER):
+        assert pair(config, run.corpus, run.languages) == pair(PAPER, run.corpus, run.languages)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"trainig": {}}, r"config: unknown key 'trainig' \(did you mean training\?\); accepted: "),
+        ({"training": {"lrr": 1}}, r"training: unknown key 'lrr' \(did you mean lr\?\); accepted"),
+        ({"training": {"lr": "5e-4"}}, r"training.lr: '5e-4' is not of type number \(in YAML: 5"),
+        (
+            {"corpora": {"europarl": {"test_sets": ["wtm18"]}}},
+            r"corpora.europarl.test_sets: unknown value 'wtm18' .did you mean wmt18.*; accepted: ",
+        ),
+        ({"training": {"dropout": 1.5}}, r"training.dropout: 1.5 is greater than"),
+        ({"training": {"embed_dim": 100}}, r"training.embed_dim: not divisible by 8 heads"),
+        ({"variants": {"x": {"nrom": 1}}}, r"variants.x: unknown key 'nrom' .did you mean norm"),
+        ({"variants": {"X": {"lr": 1}}}, r"variants: 'X' does not match"),
+        ({"variants": {"x": {}}}, r"variants.x: overrides nothing that variants.base does not"),
+        ({"variants": {"x": {"lr": 0.0005}}}, r"variants.x: overrides nothing"),
+        ({"variants": {"x": {"noise": 0}}}, r"variants.x: overrides nothing"),
+        (
+            {"variants": {"x": {"lr": 0.1}, "y": {"lr": 0.1}}},
+            r"variants.y: overrides nothing that variants.x does not",
+        ),
+        ({"variants": {"x": {"norm": "prre"}}}, r"variants.x.norm: 'prre' does not match .*pre"),
+        ({"variants": {"x": {"norm": {"lm": "pre"}}}}, r"variants.x.norm: unknown key 'lm' "),
+        ({"variants": {"x": {"norm": {"clm": "pre"}}}}, r"variants.x.norm.mlm: missing"),
+        ({"variants": {"x": {"noise": 1.5}}}, r"variants.x.noise: 1.5 is greater than"),
+        ({"variants": {"x": {"max_train": 0}}}, r"variants.x.max_train: 0 is less than"),
+        ({"variants": {"x": {"embed_dim": 500}}}, r"variants.x.embed_dim: not divisible by 8 h"),
+        ({"variants": {"x": {"heads": 7}}}, r"variants.x.embed_dim: not divisible by 7 heads"),
+        ({"variants": {"x": {"momentum": 0.9}}}, r"variants.x.momentum: only with optimizer: sgd"),
+        ({"training": {"momentum": 0.9}}, r"training.momentum: only with optimizer: sgd"),
+        ({"variants": {"x": {"optimizer": "sgd"}}}, r"variants.x.momentum: missing"),
+        (
+            {"variants": {"x": {"optimizer": "sgd", "momentum": 0.9, "adam_eps": 0.1}}},
+            r"variants.x.adam_eps: only with optimizer: adam",
+        ),
+        ({"variants": {"x": {"optimizer": "sdg"}}}, r"variants.x.optimizer: .*accepted: adam, sgd"),
+        ({"corpora": {"new": {"source": "opus"}}}, r"corpora.new.\w+: missing"),
+        ({"corpora": {"europarl": {"source": "mtdata"}}}, r"source: unknown value .*url, local"),
+        ({"corpora": {"europarl": {"source": "local"}}}, r"corpora.europarl.files: missing"),
+        ({"corpora": {"wmt18": {"parts": [{"url": "ftp://x"}]}}}, r"wmt18.parts\[0\].url: .*match"),
+        (
+            {"corpora": {"wmt18": {"parts": [{"url": "http://x/a.gz"}]}}},
+            r"wmt18.parts\[0\].url: 'http://x/a.gz' is the same for both languages: put {language}",
+        ),
+        (
+            {"corpora": {"wmt18": {"parts": [{"url": "http://x/a.zip", "files": "*.de"}]}}},
+            r"wmt18.parts\[0\].files: '\*.de' is the same for both languages",
+        ),
+        (
+            {"corpora": {"europarl": {"source": "local", "files": {"de": "a"}}}},
+            r"corpora.europarl.files.bg: missing",
+        ),
+        ({"seeds": [1, 1]}, r"seeds: .*non-unique"),
+        ({"main_runs": {"clm": "europarl/clm/fr"}}, r"main_runs.clm: unknown value .*clm/fi"),
+        ({"main_runs": {"clm": "europarl/mlm/en"}}, r"main_runs.clm: unknown value"),
+        (
+            {"figures": {"also": ["trapezoid"]}, "training": {"trapezoid": False}},
+            r"trapezoid: not recorded by variant base; with `training.trapezoid: true`",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_key(change, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        check(merged(PAPER, change), SCHEMA)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"corpus": "europal"}, r"runs\[0\].corpus: unknown value 'europal' \(did you mean europ"),
+        ({"objectives": ["clmm"]}, r"runs\[0\].objectives\[0\]: unknown value .*mlm, clm, mt"),
+        ({"pairs": ["en-xx"]}, r"runs\[0\].pairs: en-xx: unknown language 'xx'.*; accepted: bg, "),
+        ({"pairs": ["en"]}, r"runs\[0\].pairs\[0\]: 'en' does not match"),
+        ({"pairs": ["en-en"]}, r"a pair has two languages"),
+        ({"pairs": ["en-de", "de-en"]}, r"de-en.* is there twice|en-de.* is there twice"),
+        ({"monolingual": {"fi": "en-de"}}, r"runs\[0\].monolingual.fi: .*accepted: en-fi"),
+        ({"languages": ["en", "sv"]}, r"runs\[0\].languages: unknown value 'sv'.*de, en, et, fi"),
+        ({"directions": "backward"}, r"runs\[0\].directions: .*both, forward"),
+    ],
+)
+def test_a_mistake_in_the_runs_is_one_line_that_names_the_key(change, message):
+    config = copy.deepcopy(PAPER)
+    config["runs"][0].update(change)
+    with pytest.raises(ConfigError, match=message) as error:
+        check(config, SCHEMA)
+    assert "\n" not in str(error.value)
