@@ -4,9 +4,9 @@
 
 rule claims:
     input:
-        totals=tables("totals", RUNS),
-        milestones=tables("milestones", MAIN_OF_ALL_SEEDS),
-        curves=tables("curves", MAIN_OF_ALL_SEEDS),
+        totals=files("totals.parquet", inputs.runs),
+        milestones=files("milestones.parquet", inputs.main_runs_of_all_seeds),
+        curves=files("curves.parquet", inputs.main_runs_of_all_seeds),
     output:
         md=report(
             "results/tables/claims.md",
@@ -25,6 +25,7 @@ rule claims:
     conda:
         "../../envs/figures.yaml"
     params:
-        main=["/".join(run[:-1]) for run in MAIN],
+        main=["/".join(run[:-1]) for run in inputs.main_runs],
+        code=code("analysis/claims"),
     script:
         "../../scripts/analysis/claims.py"

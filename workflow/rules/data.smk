@@ -4,7 +4,7 @@
 
 # Before the first job, never in a dry run: all that this run is going to fetch.
 onstart:
-    check_sources(workflow.dag.needrun_jobs())
+    inputs.check_sources(workflow.dag.needrun_jobs())
 
 
 rule download:
@@ -13,10 +13,11 @@ rule download:
         manifest=f"{PAIR}/download.json",
     log:
         "results/logs/download/{corpus}/{source}-{target}.log",
+    localrule: True
     conda:
         "../../envs/data.yaml"
     params:
-        corpus=origin,
+        corpus=inputs.origin,
         source=lambda wildcards: wildcards.source,
         target=lambda wildcards: wildcards.target,
     script:
@@ -25,7 +26,7 @@ rule download:
 
 rule read:
     input:
-        unpack(raw),
+        unpack(inputs.raw),
     output:
         source=f"{PAIR}/read/{{source}}.gz",
         target=f"{PAIR}/read/{{target}}.gz",
@@ -36,7 +37,7 @@ rule read:
         "../../envs/data.yaml"
     threads: 2
     params:
-        corpus=origin,
+        corpus=inputs.origin,
         source=lambda wildcards: wildcards.source,
         target=lambda wildcards: wildcards.target,
     script:
@@ -79,9 +80,9 @@ rule split:
     conda:
         "../../envs/data.yaml"
     params:
-        valid=lambda wildcards: corpus(wildcards)["valid"],
-        test=lambda wildcards: corpus(wildcards)["test"],
-        max_train=lambda wildcards: corpus(wildcards).get("max_train"),
+        valid=lambda wildcards: inputs.corpus(wildcards)["valid"],
+        test=lambda wildcards: inputs.corpus(wildcards)["test"],
+        max_train=lambda wildcards: inputs.corpus(wildcards).get("max_train"),
         seed=1,
     script:
         "../../scripts/data/split.py"
@@ -110,7 +111,7 @@ rule learn_bpe:
 
 rule binarise:
     input:
-        unpack(parts),
+        unpack(inputs.parts),
         model=rules.learn_bpe.output.model,
         dictionary=rules.learn_bpe.output.dictionary,
     output:

@@ -1,330 +1,268 @@
 # Figures and tables, each drawn from small tables of the runs it shows, and from nothing else.
-# FIGURE.ESTIMATOR.pdf is FIGURE.pdf by another estimator than the configuration's.
-
-MAIN = experiment.main_runs(config)
-MAIN_OF_ALL_SEEDS = [run._replace(seed=seed) for run in MAIN for seed in config["seeds"]]
-PAIRS = sorted({(run.corpus, experiment.pair(config, run.corpus, run.languages)) for run in RUNS})
+# FIGURE.ESTIMATOR.pdf is FIGURE.pdf by another estimator than the configuration's. A rule whose
+# outputs are those of `figure` or `table` is part of all that shows figures.
 
 
 rule figure1:
     input:
-        totals=tables_by_estimator("totals", MAIN_OF_ALL_SEEDS),
+        totals=inputs.by_estimator("totals.parquet", inputs.main_runs_of_all_seeds),
     output:
-        pdf="results/figures/figure1{suffix}.pdf",
-        png=report(
-            "results/figures/figure1{suffix}.png",
-            caption="../report/figure1.rst",
-            category="Paper",
-            labels=labels("Figure 1"),
-        ),
+        **figure("figure1", "Figure 1", "Paper"),
     log:
         "results/logs/figure1{suffix}.log",
+    localrule: True
     conda:
         "../../envs/figures.yaml"
     params:
-        estimator=estimator,
+        estimator=inputs.estimator,
+        code=code("figures/figure1"),
     script:
         "../../scripts/figures/figure1.py"
 
 
 rule figure2:
     input:
-        curves=tables_by_estimator("curves", MAIN_OF_ALL_SEEDS),
+        curves=inputs.by_estimator("curves.parquet", inputs.main_runs_of_all_seeds),
     output:
-        pdf="results/figures/figure2{suffix}.pdf",
-        png=report(
-            "results/figures/figure2{suffix}.png",
-            caption="../report/figure2.rst",
-            category="Paper",
-            labels=labels("Figure 2"),
-        ),
+        **figure("figure2", "Figure 2", "Paper"),
     log:
         "results/logs/figure2{suffix}.log",
+    localrule: True
     conda:
         "../../envs/figures.yaml"
     params:
-        estimator=estimator,
+        estimator=inputs.estimator,
         smoothing=config["figures"]["smoothing"],
         scale=config["figures"]["update_axis"],
+        code=code("figures/figure2"),
     script:
         "../../scripts/figures/figure2.py"
 
 
 rule figure3:
     input:
-        totals=tables_by_estimator("totals", MAIN),
+        totals=inputs.by_estimator("totals.parquet", inputs.main_runs),
     output:
-        pdf="results/figures/figure3{suffix}.pdf",
-        png=report(
-            "results/figures/figure3{suffix}.png",
-            caption="../report/figure3.rst",
-            category="Paper",
-            labels=labels("Figure 3"),
-        ),
+        **figure("figure3", "Figure 3", "Paper"),
     log:
         "results/logs/figure3{suffix}.log",
+    localrule: True
     conda:
         "../../envs/figures.yaml"
     params:
-        estimator=estimator,
+        estimator=inputs.estimator,
+        code=code("figures/figure3"),
     script:
         "../../scripts/figures/figure3.py"
 
 
 rule figure4:
     input:
-        curves=tables_by_estimator("curves", [run for run in MAIN if run.objective == "mlm"]),
-    output:
-        pdf="results/figures/figure4{suffix}.pdf",
-        png=report(
-            "results/figures/figure4{suffix}.png",
-            caption="../report/figure4.rst",
-            category="Paper",
-            labels=labels("Figure 4"),
+        curves=inputs.by_estimator(
+            "curves.parquet", [run for run in inputs.main_runs if run.objective == "mlm"]
         ),
+    output:
+        **figure("figure4", "Figure 4", "Paper"),
     log:
         "results/logs/figure4{suffix}.log",
+    localrule: True
     conda:
         "../../envs/figures.yaml"
     params:
-        estimator=estimator,
+        estimator=inputs.estimator,
+        code=code("figures/figure4"),
     script:
         "../../scripts/figures/figure4.py"
 
 
 rule figure5:
     input:
-        totals=tables_by_estimator("totals", RUNS),
+        totals=inputs.by_estimator("totals.parquet", inputs.runs),
     output:
-        pdf="results/figures/figure5{suffix}.pdf",
-        png=report(
-            "results/figures/figure5{suffix}.png",
-            caption="../report/figure5.rst",
-            category="Paper",
-            labels=labels("Figure 5"),
-        ),
+        **figure("figure5", "Figure 5", "Paper"),
     log:
         "results/logs/figure5{suffix}.log",
+    localrule: True
     conda:
         "../../envs/figures.yaml"
     params:
-        estimator=estimator,
+        estimator=inputs.estimator,
         dashed=config["figures"]["dashed"],
+        code=code("figures/figure5"),
     script:
         "../../scripts/figures/figure5.py"
 
 
 rule figure6:
     input:
-        totals=tables_by_estimator("totals", RUNS),
+        totals=inputs.by_estimator("totals.parquet", inputs.runs),
     output:
-        pdf="results/figures/figure6{suffix}.pdf",
-        png=report(
-            "results/figures/figure6{suffix}.png",
-            caption="../report/figure6.rst",
-            category="Paper",
-            labels=labels("Figure 6"),
-        ),
+        **figure("figure6", "Figure 6", "Paper"),
     log:
         "results/logs/figure6{suffix}.log",
+    localrule: True
     conda:
         "../../envs/figures.yaml"
     params:
-        estimator=estimator,
+        estimator=inputs.estimator,
+        code=code("figures/figure6"),
     script:
         "../../scripts/figures/figure6.py"
 
 
 rule completeness:
     input:
-        completeness=tables("completeness", MAIN_OF_ALL_SEEDS),
-        curves=tables("curves", MAIN_OF_ALL_SEEDS),
+        completeness=files("completeness.parquet", inputs.main_runs_of_all_seeds),
+        curves=files("curves.parquet", inputs.main_runs_of_all_seeds),
     output:
-        pdf="results/figures/completeness.pdf",
-        png=report(
-            "results/figures/completeness.png",
-            caption="../report/completeness.rst",
-            category="Beyond the paper",
-            labels={"shows": "Completeness", "estimator": "all"},
-        ),
+        **figure("completeness", "Completeness", by_estimator=False),
     log:
         "results/logs/completeness.log",
+    localrule: True
     conda:
         "../../envs/figures.yaml"
+    params:
+        code=code("figures/completeness"),
     script:
         "../../scripts/figures/completeness.py"
 
 
 rule helping:
     input:
-        curves=tables_by_estimator("curves", MAIN_OF_ALL_SEEDS),
+        curves=inputs.by_estimator("curves.parquet", inputs.main_runs_of_all_seeds),
     output:
-        pdf="results/figures/helping{suffix}.pdf",
-        png=report(
-            "results/figures/helping{suffix}.png",
-            caption="../report/helping.rst",
-            category="Beyond the paper",
-            labels=labels("Parameters that help"),
-        ),
+        **figure("helping", "Parameters that help"),
     log:
         "results/logs/helping{suffix}.log",
+    localrule: True
     conda:
         "../../envs/figures.yaml"
     params:
-        estimator=estimator,
+        estimator=inputs.estimator,
         smoothing=config["figures"]["smoothing"],
         scale=config["figures"]["update_axis"],
+        code=code("figures/helping"),
     script:
         "../../scripts/figures/helping.py"
 
 
 rule held_out:
     input:
-        probes=tables("probes", MAIN),
+        probes=files("probes.parquet", inputs.main_runs),
     output:
-        pdf="results/figures/held_out.pdf",
-        png=report(
-            "results/figures/held_out.png",
-            caption="../report/held_out.rst",
-            category="Beyond the paper",
-            labels={"shows": "Train against held-out", "estimator": "probe"},
-        ),
+        **figure("held_out", "Train against held-out", by_estimator=False),
     log:
         "results/logs/held_out.log",
+    localrule: True
     conda:
         "../../envs/figures.yaml"
+    params:
+        code=code("figures/held_out"),
     script:
         "../../scripts/figures/held_out.py"
 
 
 rule losses:
     input:
-        losses=tables("losses", RUNS),
-        completeness=tables("completeness", RUNS),
+        losses=files("losses.parquet", inputs.runs),
+        completeness=files("completeness.parquet", inputs.runs),
     output:
-        pdf="results/figures/losses.pdf",
-        png=report(
-            "results/figures/losses.png",
-            caption="../report/losses.rst",
-            category="Beyond the paper",
-            labels={"shows": "Losses", "estimator": "none"},
-        ),
+        **figure("losses", "Losses", by_estimator=False),
     log:
         "results/logs/losses.log",
+    localrule: True
     conda:
         "../../envs/figures.yaml"
     params:
         smoothing=config["figures"]["smoothing"],
         scale=config["figures"]["update_axis"],
+        code=code("figures/losses"),
     script:
         "../../scripts/figures/losses.py"
 
 
 rule similarity:
     input:
-        totals=tables_by_estimator("totals", RUNS),
+        totals=inputs.by_estimator("totals.parquet", inputs.runs),
     output:
-        pdf="results/figures/similarity{suffix}.pdf",
-        png=report(
-            "results/figures/similarity{suffix}.png",
-            caption="../report/similarity.rst",
-            category="Beyond the paper",
-            labels=labels("Similarity of runs"),
-        ),
+        **figure("similarity", "Similarity of runs"),
     log:
         "results/logs/similarity{suffix}.log",
+    localrule: True
     conda:
         "../../envs/figures.yaml"
     params:
-        estimator=estimator,
+        estimator=inputs.estimator,
+        code=code("figures/similarity"),
     script:
         "../../scripts/figures/similarity.py"
 
 
 rule table1:
     input:
-        milestones=tables_by_estimator("milestones", MAIN),
-        paper="resources/paper/table1.csv",
+        milestones=inputs.by_estimator("milestones.parquet", inputs.main_runs),
+        paper=source("../../resources/paper/table1.csv"),
     output:
-        csv=report(
-            "results/tables/table1{suffix}.csv",
-            caption="../report/table1.rst",
-            category="Paper",
-            labels=labels("Table 1"),
-        ),
-        md="results/tables/table1{suffix}.md",
-        tex="results/tables/table1{suffix}.tex",
+        **table("table1", "Table 1", "Paper", by_estimator=True),
     log:
         "results/logs/table1{suffix}.log",
+    localrule: True
     conda:
         "../../envs/figures.yaml"
     params:
-        estimator=estimator,
+        estimator=inputs.estimator,
+        code=code("analysis/table1"),
     script:
         "../../scripts/analysis/table1.py"
 
 
 rule table2:
     input:
-        manifests=[rules.train.output.manifest.format(**run._asdict()) for run in RUNS],
-        paper="resources/paper/table2.csv",
+        manifests=files("run.json", inputs.runs),
+        paper=source("../../resources/paper/table2.csv"),
     output:
-        csv=report(
-            "results/tables/table2.csv",
-            caption="../report/table2.rst",
-            category="Paper",
-            labels={"shows": "Table 2", "estimator": "none"},
-        ),
-        md="results/tables/table2.md",
-        tex="results/tables/table2.tex",
+        **table("table2", "Table 2", "Paper"),
     log:
         "results/logs/table2.log",
+    localrule: True
     conda:
         "../../envs/figures.yaml"
+    params:
+        code=code("analysis/table2"),
     script:
         "../../scripts/analysis/table2.py"
 
 
 rule table3:
     input:
-        manifests=[f"results/data/{corpus}/{pair}/split.json" for corpus, pair in PAIRS],
-        paper="resources/paper/table3.csv",
+        manifests=[f"results/data/{corpus}/{pair}/split.json" for corpus, pair in inputs.pairs],
+        paper=source("../../resources/paper/table3.csv"),
     output:
-        csv=report(
-            "results/tables/table3.csv",
-            caption="../report/table3.rst",
-            category="Paper",
-            labels={"shows": "Table 3", "estimator": "none"},
-        ),
-        md="results/tables/table3.md",
-        tex="results/tables/table3.tex",
+        **table("table3", "Table 3", "Paper"),
     log:
         "results/logs/table3.log",
+    localrule: True
     conda:
         "../../envs/figures.yaml"
     params:
-        pairs=PAIRS,
+        pairs=inputs.pairs,
+        code=code("analysis/table3"),
     script:
         "../../scripts/analysis/table3.py"
 
 
 rule scores:
     input:
-        scores=tables("scores", RUNS),
+        scores=files("scores.parquet", inputs.runs),
     output:
-        csv=report(
-            "results/tables/scores.csv",
-            caption="../report/scores.rst",
-            category="Beyond the paper",
-            labels={"shows": "Scores", "estimator": "none"},
-        ),
-        md="results/tables/scores.md",
-        tex="results/tables/scores.tex",
+        **table("scores", "Scores"),
     log:
         "results/logs/scores.log",
+    localrule: True
     conda:
         "../../envs/figures.yaml"
     params:
-        runs=RUNS,
+        runs=inputs.runs,
+        code=code("analysis/scores"),
     script:
         "../../scripts/analysis/scores.py"

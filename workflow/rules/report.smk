@@ -3,19 +3,19 @@
 
 rule report:
     input:
-        manifests=of_runs("run.json"),
-        totals=of_runs("totals.parquet"),
-        curves=of_runs("curves.parquet"),
-        head_curves=of_runs("head_curves.parquet"),
-        milestones=of_runs("milestones.parquet"),
-        losses=of_runs("losses.parquet"),
-        completeness=of_runs("completeness.parquet"),
-        probes=of_runs("probes.parquet"),
-        scores=of_runs("scores.parquet"),
+        manifests=files("run.json", inputs.runs),
+        totals=files("totals.parquet", inputs.runs),
+        curves=files("curves.parquet", inputs.runs),
+        head_curves=files("head_curves.parquet", inputs.runs),
+        milestones=files("milestones.parquet", inputs.runs),
+        losses=files("losses.parquet", inputs.runs),
+        completeness=files("completeness.parquet", inputs.runs),
+        probes=files("probes.parquet", inputs.runs),
+        scores=files("scores.parquet", inputs.runs),
         claims="results/tables/claims.csv",
         figures=[path for path in rules.figures.input if path.endswith(".png")],
         tables=[path for path in rules.figures.input if path.endswith(".csv")],
-        captions=sorted(Path(workflow.basedir, "report").glob("*.rst")),
+        captions=[source(f"../report/{name}.rst") for name in EXHIBITS],
     output:
         page="results/report.html",
     log:
@@ -23,7 +23,8 @@ rule report:
     conda:
         "../../envs/figures.yaml"
     params:
-        main_runs=[run.name for run in experiment.main_runs(config)],
+        main_runs=[run.name for run in inputs.main_runs],
         figures=config["figures"],
+        code=code("publishing/report"),
     script:
         "../../scripts/publishing/report.py"

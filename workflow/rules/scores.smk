@@ -8,6 +8,7 @@ rule download_test_set:
         manifest="results/test_sets/{test_set}/{source}-{target}/manifest.json",
     log:
         "results/logs/download_test_set/{test_set}/{source}-{target}.log",
+    localrule: True
     conda:
         "../../envs/data.yaml"
     script:
@@ -17,10 +18,10 @@ rule download_test_set:
 rule score:
     input:
         manifest=rules.train.output.manifest,
-        data=dataset,
-        bpe=spm_model,
-        sources=scored(0),
-        references=scored(-1),
+        data=inputs.dataset,
+        bpe=inputs.spm_model,
+        sources=inputs.test_sources,
+        references=inputs.test_references,
     output:
         scores=f"{RUN}/scores.parquet",
     log:
@@ -28,7 +29,7 @@ rule score:
     conda:
         "../../envs/train.yaml"
     params:
-        test_sets=test_sets,
+        test_sets=inputs.test_sets,
         beam=config["scoring"]["beam"],
         sentences=config["scoring"]["sentences"],
     script:

@@ -3,8 +3,8 @@
 
 rule train:
     input:
-        data=dataset,
-        manifest=lambda wildcards: dataset(wildcards) + ".json",
+        data=inputs.dataset,
+        manifest=inputs.dataset_manifest,
     output:
         log=f"{RUN}/log.parquet",
         manifest=f"{RUN}/run.json",
@@ -15,10 +15,10 @@ rule train:
     threads: 1
     resources:
         max_tokens=2048,
-        runtime=minutes,
+        runtime=inputs.minutes,
     params:
         run="{corpus}/{objective}/{languages}/{variant}/{seed}",
-        settings=lambda wildcards: experiment.settings(config, wildcards.variant),
+        settings=lambda wildcards: configuration.settings(config, wildcards.variant),
         state="results/state",
     script:
         "../../scripts/training/train.py"
@@ -41,5 +41,7 @@ rule aggregate:
         "results/logs/aggregate/{corpus}/{objective}/{languages}/{variant}/{seed}.log",
     conda:
         "../../envs/figures.yaml"
+    params:
+        code=code("analysis/aggregate"),
     script:
         "../../scripts/analysis/aggregate.py"

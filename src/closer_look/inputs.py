@@ -1,0 +1,203 @@
+"""The rules' input functions: which files a target is made from, given its wildcards.
+
+Paths are relative to the working directory. What the user can mend ends Snakemake with one line:
+any other exception it would wrap into ten.
+"""
+
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import sacrebleu
+
+from . import config as configuration
+from .config import Run
+from .data.patterns import fill
+from .jobs.job import InputError
+
+PAIR = "results/data/{corpus}/{source}-{target}"
+RUN = "results/runs/{corpus}/{objective}/{languages}/{variant}/{seed}"
+
+ORIGIN = ("source", "name", "version", "format", "parts", "files")
+"""The keys of a corpus that say where its text comes from."""
+
+
+def fail(message: object) -> None:
+    """End Snakemake with one line."""
+    sys.exit(f"error: {message}")
+
+
+def files(name: str, runs: Iterable[Run]) -> list[str]:
+    """Return the file of this name of each of the runs."""
+    return [f"{RUN}/{name}".format(**run._asdict()) for run in runs]
+
+
+class Inputs:
+    """The input functions under a configuration, which has been checked.
+
+    `estimators` are those that a figure may be drawn by, `speeds` the tokens per second of each
+    objective on the paper's card.
+    """
+
+    def __init__(self, config: dict, estimators: list[str], speeds: dict[str, float]) -> None:
+        self.config = config
+        self.estimators = estimators
+        self.speeds = speeds
+        self.runs = configuration.runs(config)
+        self.main_runs = configuration.main_runs(config)
+        """Those that stand for their objectives, of the first seed."""
+        self.main_runs_of_all_seeds = [
+            run._replace(seed=seed) for run in self.main_runs for seed in config["seeds"]
+        ]
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Each corpus and pair that a run is trained on, once."""
+        config = self.config
+        used = {(r.corpus, configuration.pair(config, r.corpus, r.languages)) for r in self.runs}
+        return sorted(used)
+
+    def corpus(self, wildcards) -> dict:
+        """Return the corpus's entry in the configuration."""
+        return {"format": "moses"} | self.config["corpora"][wildcards.corpus]
+
+    def origin(self, wildcards) -> dict:
+        """Return what of the corpus's entry says where its text comes from."""
+        return {key: value for key, value in self.corpus(wildcards).items() if key in ORIGIN}
+
+    def raw(self, wildcards) -> dict:
+        """What a corpus's text is read from: the user's own files, or the download's folder."""
+        entry = self.corpus(wildcards)
+        if entry["source"] != "local":
+            return {"folder": f"{PAIR}/download".format(**wildcards)}
+        pair = (wildcards.source, wildcards.target)
+        found = [fill(entry["files"], language, *pair) for language in pair]
+        missing = [file for file in found if not Path(file).is_file()]
+        if missing and not Path(f"{PAIR}/read.json".format(**wildcards)).exists():
+            fail(f"corpora.{wildcards.corpus}.files: {missing[0]}: no such file")
+        return {"files": found}
+
+    def check_sources(self, jobs: Iterable) -> None:
+        """Check what the jobs are going to fetch; see `data.check_sources`."""
+        fetching = [
+            job.wildcards
+            for job in jobs
+            if job.rule.name.endswith("download")  # a module's rules may have a prefix
+            or (job.rule.name.endswith("read") and self.raw_is_local(job.wildcards))
+        ]
+        if not fetching:
+            return
+        try:
+            from .data.check_sources import Need, check
+
+            needs = [Need(w.corpus, self.corpus(w), w.source, w.target) for w in fetching]
+            results = Path("results")
+            room_in = results if results.exists() else Path()
+            check(needs, self.config["opus_mirror"], self.config["opus_database"], room_in)
+        except ModuleNotFoundError as error:  # where every rule has an environment of its own
+            print(f"sources are not checked in advance: {error.name} is missing", file=sys.stderr)
+        except InputError as error:
+            fail(error)
+
+    def raw_is_local(self, wildcards) -> bool:
+        """Tell whether a corpus is of the user's own files."""
+        return self.corpus(wildcards)["source"] == "local"
+
+    def text_folder(self, wildcards) -> str:
+        """Return the data of the pair whose text a run is trained on."""
+        try:
+            pair = configuration.pair(self.config, wildcards.corpus, wildcards.languages)
+        except KeyError as error:
+            fail(f"{error.args[0]}: add one to `runs` in the configuration")
+        return f"results/data/{wildcards.corpus}/{pair}"
+
+    def dataset(self, wildcards) -> str:
+        """The binarised data of a run; a variant of the training text is made from its base's."""
+        folder, scope = self.text_folder(wildcards), _scope(wildcards)
+        settings = configuration.settings(self.config, wildcards.variant)
+        size, noise = (settings.get(key, "none") for key in ("max_train", "noise"))
+        if (size, noise) == ("none", "none"):
+            return f"{folder}/bin/{scope}"
+        return f"{folder}/altered/{scope}/max_train-{size}/noise-{noise}"
+
+    def dataset_manifest(self, wildcards) -> str:
+        """The manifest of a run's binarised data."""
+        return f"{self.dataset(wildcards)}.json"
+
+    def spm_model(self, wildcards) -> str:
+        """The SentencePiece model that a run's data was encoded with."""
+        return f"{self.text_folder(wildcards)}/bpe/{_scope(wildcards)}/spm.model"
+
+    def test_sets(self, wildcards) -> list[str]:
+        """Return what a run is scored on: its corpus's own split, and others with its pair."""
+        entry = self.corpus(wildcards)
+        own = ["test"] if entry["test"] else []
+        pairs = {
+            name: sacrebleu.get_langpairs_for_testset(name) for name in entry.get("test_sets", [])
+        }
+        return own + [name for name in pairs if wildcards.languages in pairs[name]]
+
+    def test_sources(self, wildcards) -> list[str]:
+        """The test sets' texts that a translation starts from; of a language model its own."""
+        return self._test_texts(wildcards, wildcards.languages.split("-")[0])
+
+    def test_references(self, wildcards) -> list[str]:
+        """The test sets' texts that a model is held against."""
+        return self._test_texts(wildcards, wildcards.languages.split("-")[-1])
+
+    def _test_texts(self, wildcards, language: str) -> list[str]:
+        return [
+            f"{self.text_folder(wildcards)}/split/test.{language}.gz"
+            if name == "test"
+            else f"results/test_sets/{name}/{wildcards.languages}/{language}.gz"
+            for name in self.test_sets(wildcards)
+        ]
+
+    def parts(self, wildcards) -> dict[str, str]:
+        """The text of a scope, as train_source, train_target, valid_source and so on."""
+        entry = self.corpus(wildcards)
+        splits = ["train", *(split for split in ("valid", "test") if entry[split])]
+        sides = zip(("source", "target"), languages(wildcards), strict=False)
+        return {
+            f"{split}_{side}": f"{PAIR}/split/{split}.{language}.gz".format(**wildcards)
+            for side, language in sides
+            for split in splits
+        }
+
+    def minutes(self, wildcards) -> int:
+        """Return the time limit of a training, where there is one.
+
+        It is the estimate for the paper's card, at least an hour and at most its 48, which many
+        clusters allow.
+        """
+        settings = configuration.settings(self.config, wildcards.variant)
+        estimate = configuration.hours(settings, self.speeds[wildcards.objective])
+        return round(60 * min(max(estimate, 1), 48))
+
+    def estimator(self, wildcards) -> str:
+        """Return the estimator that the suffix of a figure names, or the configuration's."""
+        name = wildcards.suffix.lstrip(".") or self.config["figures"]["estimator"]
+        if name not in self.estimators:
+            fail(f"there is no estimator {name!r}; accepted: {', '.join(self.estimators)}")
+        try:
+            configuration.check_recorded(self.config, name)
+        except configuration.ConfigError as error:
+            fail(error)
+        return name
+
+    def by_estimator(self, name: str, runs: Iterable[Run]) -> Callable:
+        """Return `files` as an input function of a figure whose suffix may name an estimator."""
+        paths = files(name, runs)
+        return lambda wildcards: paths if self.estimator(wildcards) else []
+
+
+def languages(wildcards) -> list[str]:
+    """Return the languages of a scope: both of translation, one of a language model."""
+    if wildcards.scope == "joint":
+        return [wildcards.source, wildcards.target]
+    return [wildcards.scope]
+
+
+def _scope(wildcards) -> str:
+    """Return the scope of a run's data: joint for translation, its language otherwise."""
+    return "joint" if wildcards.objective == "mt" else wildcards.languages
