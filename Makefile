@@ -46,9 +46,10 @@ help: ## list the targets
 
 install: .venv/.installed ## install what the workflow needs into .venv
 
-.venv/.installed: envs/requirements.txt
+.venv/.installed: envs/requirements.txt pyproject.toml
 	@$(call create_venv,.venv)
 	$(bin)/$(pip_install) --requirement $<
+	$(bin)/$(pip_install) --no-deps --editable .
 	# See that it works, and keep the byte code of what every job imports even where Python is told
 	# to write none, as in many containers: the difference is 6 seconds a job. An optimizer imports
 	# torch._dynamo: two more.

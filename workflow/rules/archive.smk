@@ -21,4 +21,4 @@ rule archive:
     conda:
         "../../envs/figures.yaml"
     script:
-        "../../scripts/publishing/archive.py"
+        script_of("publishing/archive")

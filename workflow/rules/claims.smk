@@ -28,4 +28,4 @@ rule claims:
         main=["/".join(run[:-1]) for run in inputs.main_runs],
         code=code("analysis/claims"),
     script:
-        "../../scripts/analysis/claims.py"
+        script_of("analysis/claims")

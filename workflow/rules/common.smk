@@ -6,16 +6,27 @@ from pathlib import Path
 
 import yaml
 
+HERE = workflow.current_basedir  # known while rules are read, not while they run
+
 
 def source(path):
     """The path of a file of this workflow, given relative to this folder. As a module that is read
     from elsewhere, the workflow has its files in Snakemake's cache."""
-    place = workflow.current_basedir.join(path).get_path_or_uri(secret_free=True)
+    place = HERE.join(path).get_path_or_uri(secret_free=True)
     return os.path.relpath(place) if os.path.exists(place) else workflow.source_path(path)
 
 
+def script_of(name):
+    """A script of scripts/ for the directive `script`. Where files come from a Git repository,
+    Snakemake 9.27 does not find one that is named relative to a rule; by its whole address it does.
+    """
+    path = f"../../scripts/{name}.py"
+    place = HERE.join(path).get_path_or_uri(secret_free=True)
+    return path if os.path.exists(place) else place
+
+
 # A checkout uses its own packages, whatever is installed.
-packages = workflow.current_basedir.join("../../src").get_path_or_uri(secret_free=True)
+packages = HERE.join("../../src").get_path_or_uri(secret_free=True)
 if os.path.isdir(packages):
     sys.path.insert(0, packages)
 try:
@@ -72,16 +83,16 @@ def code(script):
 EXHIBITS = {}
 
 
-def figure(name, shows, category="Beyond the paper", by_estimator=True):
-    """The outputs of a figure's rule. It becomes part of `figures`, of the page and of Snakemake's
-    report, with the caption in report/NAME.rst; see `exhibit`."""
-    path = exhibit(name, "figures", by_estimator, "png")
+def figure(name, shows, category="Beyond the paper", by_estimator=True, when=True):
+    """The outputs of a figure's rule. It becomes part of `figures` (if there is something to draw:
+    `when`), of the page and of Snakemake's report, with the caption in report/NAME.rst."""
+    path = exhibit(name, "figures", by_estimator, "png", when)
     return {"pdf": f"{path}.pdf", "png": in_report(path, "png", name, shows, category)}
 
 
-def table(name, shows, category="Beyond the paper", by_estimator=False):
+def table(name, shows, category="Beyond the paper", by_estimator=False, when=True):
     """The outputs of a table's rule, likewise."""
-    path = exhibit(name, "tables", by_estimator, "csv")
+    path = exhibit(name, "tables", by_estimator, "csv", when)
     return {
         "csv": in_report(path, "csv", name, shows, category),
         "md": f"{path}.md",
@@ -89,12 +100,13 @@ def table(name, shows, category="Beyond the paper", by_estimator=False):
     }
 
 
-def exhibit(name, folder, by_estimator, kind):
+def exhibit(name, folder, by_estimator, kind, when):
     """Register a figure or table, and return its path without ending. Its file NAME.ESTIMATOR is
     NAME by another estimator than the configuration's, if it is `by_estimator`."""
     path = f"results/{folder}/{name}"
     also = config["figures"]["also"] if by_estimator else []
-    EXHIBITS[name] = [f"{path}{suffix}.{kind}" for suffix in ["", *(f".{e}" for e in also)]]
+    if when:
+        EXHIBITS[name] = [f"{path}{suffix}.{kind}" for suffix in ["", *(f".{e}" for e in also)]]
     return f"{path}{{suffix}}" if by_estimator else path
 
 

@@ -21,7 +21,7 @@ rule download:
         source=lambda wildcards: wildcards.source,
         target=lambda wildcards: wildcards.target,
     script:
-        "../../scripts/data/download.py"
+        script_of("data/download")
 
 
 rule read:
@@ -41,7 +41,7 @@ rule read:
         source=lambda wildcards: wildcards.source,
         target=lambda wildcards: wildcards.target,
     script:
-        "../../scripts/data/read.py"
+        script_of("data/read")
 
 
 rule clean:
@@ -60,7 +60,7 @@ rule clean:
         max_words=config["cleaning"]["max_words"],
         max_ratio=config["cleaning"]["max_ratio"],
     script:
-        "../../scripts/data/clean.py"
+        script_of("data/clean")
 
 
 rule split:
@@ -85,7 +85,7 @@ rule split:
         max_train=lambda wildcards: inputs.corpus(wildcards).get("max_train"),
         seed=1,
     script:
-        "../../scripts/data/split.py"
+        script_of("data/split")
 
 
 rule learn_bpe:
@@ -106,7 +106,7 @@ rule learn_bpe:
         vocab_size=config["bpe"]["vocab_size"],
         sample=config["bpe"]["sample"],
     script:
-        "../../scripts/data/learn_bpe.py"
+        script_of("data/learn_bpe")
 
 
 rule binarise:
@@ -126,7 +126,7 @@ rule binarise:
         source=lambda wildcards: languages(wildcards)[0],
         target=lambda wildcards: (languages(wildcards)[1:] or [None])[0],
     script:
-        "../../scripts/data/binarise.py"
+        script_of("data/binarise")
 
 
 rule alter:
@@ -144,4 +144,4 @@ rule alter:
         max_train=lambda wildcards: wildcards.max_train,
         noise=lambda wildcards: wildcards.noise,
     script:
-        "../../scripts/data/alter.py"
+        script_of("data/alter")

@@ -17,7 +17,7 @@ rule figure1:
         estimator=inputs.estimator,
         code=code("figures/figure1"),
     script:
-        "../../scripts/figures/figure1.py"
+        script_of("figures/figure1")
 
 
 rule figure2:
@@ -36,7 +36,7 @@ rule figure2:
         scale=config["figures"]["update_axis"],
         code=code("figures/figure2"),
     script:
-        "../../scripts/figures/figure2.py"
+        script_of("figures/figure2")
 
 
 rule figure3:
@@ -53,7 +53,7 @@ rule figure3:
         estimator=inputs.estimator,
         code=code("figures/figure3"),
     script:
-        "../../scripts/figures/figure3.py"
+        script_of("figures/figure3")
 
 
 rule figure4:
@@ -62,7 +62,7 @@ rule figure4:
             "curves.parquet", [run for run in inputs.main_runs if run.objective == "mlm"]
         ),
     output:
-        **figure("figure4", "Figure 4", "Paper"),
+        **figure("figure4", "Figure 4", "Paper", when=config["main_runs"]["mlm"]),
     log:
         "results/logs/figure4{suffix}.log",
     localrule: True
@@ -72,7 +72,7 @@ rule figure4:
         estimator=inputs.estimator,
         code=code("figures/figure4"),
     script:
-        "../../scripts/figures/figure4.py"
+        script_of("figures/figure4")
 
 
 rule figure5:
@@ -90,7 +90,7 @@ rule figure5:
         dashed=config["figures"]["dashed"],
         code=code("figures/figure5"),
     script:
-        "../../scripts/figures/figure5.py"
+        script_of("figures/figure5")
 
 
 rule figure6:
@@ -107,7 +107,7 @@ rule figure6:
         estimator=inputs.estimator,
         code=code("figures/figure6"),
     script:
-        "../../scripts/figures/figure6.py"
+        script_of("figures/figure6")
 
 
 rule completeness:
@@ -124,7 +124,7 @@ rule completeness:
     params:
         code=code("figures/completeness"),
     script:
-        "../../scripts/figures/completeness.py"
+        script_of("figures/completeness")
 
 
 rule helping:
@@ -143,7 +143,7 @@ rule helping:
         scale=config["figures"]["update_axis"],
         code=code("figures/helping"),
     script:
-        "../../scripts/figures/helping.py"
+        script_of("figures/helping")
 
 
 rule held_out:
@@ -159,7 +159,7 @@ rule held_out:
     params:
         code=code("figures/held_out"),
     script:
-        "../../scripts/figures/held_out.py"
+        script_of("figures/held_out")
 
 
 rule losses:
@@ -178,7 +178,7 @@ rule losses:
         scale=config["figures"]["update_axis"],
         code=code("figures/losses"),
     script:
-        "../../scripts/figures/losses.py"
+        script_of("figures/losses")
 
 
 rule similarity:
@@ -195,7 +195,7 @@ rule similarity:
         estimator=inputs.estimator,
         code=code("figures/similarity"),
     script:
-        "../../scripts/figures/similarity.py"
+        script_of("figures/similarity")
 
 
 rule table1:
@@ -213,7 +213,7 @@ rule table1:
         estimator=inputs.estimator,
         code=code("analysis/table1"),
     script:
-        "../../scripts/analysis/table1.py"
+        script_of("analysis/table1")
 
 
 rule table2:
@@ -230,7 +230,7 @@ rule table2:
     params:
         code=code("analysis/table2"),
     script:
-        "../../scripts/analysis/table2.py"
+        script_of("analysis/table2")
 
 
 rule table3:
@@ -248,7 +248,7 @@ rule table3:
         pairs=inputs.pairs,
         code=code("analysis/table3"),
     script:
-        "../../scripts/analysis/table3.py"
+        script_of("analysis/table3")
 
 
 rule scores:
@@ -265,4 +265,4 @@ rule scores:
         runs=inputs.runs,
         code=code("analysis/scores"),
     script:
-        "../../scripts/analysis/scores.py"
+        script_of("analysis/scores")

@@ -27,4 +27,4 @@ rule report:
         figures=config["figures"],
         code=code("publishing/report"),
     script:
-        "../../scripts/publishing/report.py"
+        script_of("publishing/report")

@@ -12,7 +12,7 @@ rule download_test_set:
     conda:
         "../../envs/data.yaml"
     script:
-        "../../scripts/data/download_test_set.py"
+        script_of("data/download_test_set")
 
 
 rule score:
@@ -33,4 +33,4 @@ rule score:
         beam=config["scoring"]["beam"],
         sentences=config["scoring"]["sentences"],
     script:
-        "../../scripts/training/score.py"
+        script_of("training/score")

@@ -21,7 +21,7 @@ rule train:
         settings=lambda wildcards: configuration.settings(config, wildcards.variant),
         state="results/state",
     script:
-        "../../scripts/training/train.py"
+        script_of("training/train")
 
 
 rule aggregate:
@@ -44,4 +44,4 @@ rule aggregate:
     params:
         code=code("analysis/aggregate"),
     script:
-        "../../scripts/analysis/aggregate.py"
+        script_of("analysis/aggregate")
