@@ -18,7 +18,9 @@ rule train:
         runtime=minutes,
     params:
         run="{corpus}/{objective}/{languages}/{variant}/{seed}",
-        settings=lambda wildcards: experiment.settings(config, wildcards.variant),
+        settings=lambda wildcards: experiment.of_objective(
+            experiment.settings(config, wildcards.variant), wildcards.objective
+        ),
         state="results/state",
     script:
         "../../scripts/training/train.py"

@@ -5,10 +5,22 @@ well; every update of the run is recorded in DIR (see `lca.recorder`).
 """
 
 import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+# fairseq imports this folder as a top-level module, whose parent package it does not know.
+sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 # fairseq's checkpoints hold its settings as Python objects, which torch.load refuses by default;
 # they are this run's own.
 os.environ.setdefault("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+
+# NumPy 2 has it no longer; fairseq asks for it where a sample is a sentence.
+if not hasattr(np, "compat"):
+    np.compat = SimpleNamespace(long=int)
 
 from . import hooks, optimizer  # noqa: E402, F401
 
