@@ -19,7 +19,6 @@ experiment (memory, threads, `max_tokens` of a micro-batch) is in `../profiles/`
 """
 
 REMAINDER = """
-
 What no option of fairseq's makes equal between the objectives, and therefore is no setting: the
 masked model's output head (a dense layer and a norm before the matrix, a bias after it), the
 initial values (masked: normal with a deviation of 0.02 everywhere; else embed_dim^-0.5 for
