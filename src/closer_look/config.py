@@ -12,7 +12,19 @@ OBJECTIVES = ("mlm", "clm", "mt")
 OF_OPTIMIZER = {"adam": ("adam_betas", "adam_eps"), "sgd": ("momentum",)}
 """The settings that only one optimizer has."""
 
-OPTIONAL = ("momentum", "noise", "max_train")
+AS_IN_FAIRSEQ = {
+    "tie_output": {"mlm": True, "clm": False, "mt": False},
+    "positions": {"mlm": "learned", "clm": "sinusoidal", "mt": "sinusoidal"},
+    "embedding_norm": {"mlm": True, "clm": False, "mt": False},
+    "scale_embeddings": {"mlm": False, "clm": True, "mt": True},
+    "sample_break": {"mlm": "complete", "clm": "none"},
+}
+"""Settings by objective in which fairseq's architectures and tasks differ, and their defaults."""
+
+BY_OBJECTIVE = {"norm": OBJECTIVES, **AS_IN_FAIRSEQ}
+"""The settings that may be given in one word, and the objectives that have them."""
+
+OPTIONAL = ("momentum", "noise", "max_train", *AS_IN_FAIRSEQ)
 """The settings that `training` need not have."""
 
 
@@ -108,15 +120,30 @@ def pair(config: dict, corpus: str, languages: str) -> str:
 
 
 def settings(config: dict, variant: str) -> dict:
-    """Return the training settings of a variant that its optimizer has; `norm` by objective."""
+    """Return the training settings of a variant that its optimizer has; `BY_OBJECTIVE` so."""
     found = config["training"] | config["variants"][variant]
     others = OF_OPTIMIZER.keys() - {found["optimizer"]}
     unused = {key for optimizer in others for key in OF_OPTIMIZER[optimizer]}
     if not found.get("noise"):
         unused.add("noise")
-    if isinstance(found["norm"], str):
-        found["norm"] = dict.fromkeys(OBJECTIVES, found["norm"])
+    for key in BY_OBJECTIVE.keys() & found.keys():
+        if not isinstance(found[key], dict):
+            found[key] = dict.fromkeys(BY_OBJECTIVE[key], found[key])
     return {key: value for key, value in found.items() if key not in unused}
+
+
+def of_objective(settings: dict, objective: str) -> dict:
+    """Return the settings of one objective's training, by which its state and record are known.
+
+    Of `AS_IN_FAIRSEQ` there is only what differs from it, so that a training is what it was before
+    there were these settings, and does not change with those of other objectives.
+    """
+    found = {key: value for key, value in settings.items() if key not in AS_IN_FAIRSEQ}
+    for key, defaults in AS_IN_FAIRSEQ.items():
+        value = settings.get(key, defaults).get(objective)
+        if value != defaults.get(objective):
+            found[key] = value
+    return found
 
 
 def hours(settings: dict, tokens_per_second: float) -> float:
@@ -140,7 +167,7 @@ def _base_first(config: dict) -> list[str]:
 
 def _are_same(config: dict, objective: str, *variants: str) -> bool:
     """Tell whether two variants train the same models of an objective."""
-    one, other = (settings(config, variant) for variant in variants)
+    one, other = (of_objective(settings(config, variant), objective) for variant in variants)
     norms = {found["norm"][objective] for found in (one, other)}
     return one | {"norm": None} == other | {"norm": None} and len(norms) == 1
 
@@ -209,6 +236,7 @@ def _check_variants(config: dict) -> None:
     if config["training"]["optimizer"] == "adam" and "momentum" in config["training"]:
         raise ConfigError("training.momentum: only with optimizer: sgd")
     seen = []
+    trained = {objective for entry in config["runs"] for objective in entry["objectives"]}
     for variant in _base_first(config):
         changes = config["variants"][variant]
         key, training = f"variants.{variant}", config["training"] | changes
@@ -221,10 +249,26 @@ def _check_variants(config: dict) -> None:
         if training["embed_dim"] % training["heads"]:
             place = key if changes.keys() & {"embed_dim", "heads"} else "training"
             raise ConfigError(f"{place}.embed_dim: not divisible by {training['heads']} heads")
+        if "mlm" in trained and (found := _not_in_roberta(settings(config, variant))):
+            setting, reason = found
+            place = key if setting in changes else "training"
+            raise ConfigError(f"{place}.{setting}: {reason}")
         for other in seen:
             if all(_are_same(config, objective, variant, other) for objective in OBJECTIVES):
                 raise ConfigError(f"{key}: overrides nothing that variants.{other} does not")
         seen.append(variant)
+
+
+def _not_in_roberta(settings: dict) -> tuple[str, str] | None:
+    """Return a setting of the masked model that no option of fairseq's makes, and why."""
+    mlm = {key: settings[key]["mlm"] for key in BY_OBJECTIVE if key in settings}
+    if mlm.get("positions") == "sinusoidal":
+        return "positions", "fairseq's masked model (mlm) has none but learned ones"
+    if mlm.get("scale_embeddings"):
+        return "scale_embeddings", "fairseq's masked model (mlm) never does"
+    if mlm.get("embedding_norm") is False and mlm["norm"] == "post":
+        return "embedding_norm", "fairseq's masked model (mlm) has one with norm: post"
+    return None
 
 
 def _explain(error: jsonschema.ValidationError) -> str:

@@ -164,6 +164,11 @@ class Inputs:
             for split in splits
         }
 
+    def settings(self, wildcards) -> dict:
+        """Return the settings of a run's training."""
+        settings = configuration.settings(self.config, wildcards.variant)
+        return configuration.of_objective(settings, wildcards.objective)
+
     def minutes(self, wildcards) -> int:
         """Return the time limit of a training, where there is one.
 

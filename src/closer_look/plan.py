@@ -29,12 +29,10 @@ LOG = 8e3  # bytes of the log per update, of twelve layers; 1 GB for 125,000
 
 
 def parameters(settings: dict, objective: str, vocabulary: int) -> int:
-    """Return about how many parameters a model has: those of its matrices.
-
-    fairseq ties the output to the embeddings in masked models only.
-    """
+    """Return about how many parameters a model has: those of its matrices."""
     width, layers = settings["embed_dim"], settings["layers"]
-    tables = {"mlm": 1, "clm": 2, "mt": 3}[objective]
+    is_tied = settings.get("tie_output", experiment.AS_IN_FAIRSEQ["tie_output"][objective])
+    tables = (3 if objective == "mt" else 2) - is_tied
     attentions = layers + (layers // 2 if objective == "mt" else 0)
     matrices = 4 * width**2 * attentions + 2 * width * settings["ffn_dim"] * layers
     return matrices + tables * vocabulary * width

@@ -4,7 +4,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from closer_look.config import ConfigError, Run, check, main_runs, pair, runs, settings
+from closer_look.config import (
+    AS_IN_FAIRSEQ,
+    OBJECTIVES,
+    ConfigError,
+    Run,
+    check,
+    main_runs,
+    pair,
+    runs,
+    settings,
+)
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
@@ -106,10 +116,33 @@ def test_the_main_runs_are_of_the_base_in_whatever_order():
 def test_a_control_trains_only_what_it_changes():
     names = [run.name.removesuffix("/1") for run in runs(shipped("controls"))]
     assert names == [
-        *(f"europarl/mlm/en/{variant}" for variant in ("base", "pre")),
-        *(f"europarl/clm/en/{variant}" for variant in ("base", "post")),
-        *(f"europarl/mt/en-de/{variant}" for variant in ("base", "pre")),
+        *(f"europarl/mlm/en/{variant}" for variant in ("base", "pre", "equal")),
+        *(f"europarl/clm/en/{variant}" for variant in ("base", "post", "equal")),
+        *(f"europarl/mt/en-de/{variant}" for variant in ("base", "pre", "equal")),
     ]
+    only = {"variants": {"x": {"positions": {"mlm": "learned", "clm": "learned", "mt": "learned"}}}}
+    names = [run.name for run in runs(merged(shipped("controls"), only))]
+    assert not [name for name in names if "/mlm/" in name and "/x/" in name]
+
+
+def test_the_defaults_of_fairseq_are_written_out_in_the_paper_configuration():
+    assert {key: PAPER["training"][key] for key in AS_IN_FAIRSEQ} == AS_IN_FAIRSEQ
+
+
+def test_what_fairseqs_masked_model_cannot_be_is_refused_where_one_is_trained():
+    without = copy.deepcopy(PAPER) | {"main_runs": dict.fromkeys(OBJECTIVES)}
+    for entry in without["runs"]:
+        entry["objectives"] = ["mt"]
+    changes = {"positions": "sinusoidal", "scale_embeddings": True, "embedding_norm": False}
+    for key, value in changes.items():
+        change = {"variants": {"x": {key: value}}}
+        with pytest.raises(ConfigError, match=rf"^variants.x.{key}: fairseq's masked model"):
+            check(merged(PAPER, change), SCHEMA)
+        changed = {"variants": {"x": {key: value, "lr": 0.1}}}  # as fairseq does for translation
+        check(merged(without, changed), SCHEMA)
+    with pytest.raises(ConfigError, match=r"^training.positions: fairseq's masked model"):
+        check(merged(PAPER, {"training": {"positions": {"mlm": "sinusoidal"}}}), SCHEMA)
+    check(merged(PAPER, {"variants": {"x": {"norm": "pre", "embedding_norm": False}}}), SCHEMA)
 
 
 def test_settings_of_the_other_optimizer_are_left_out():

@@ -1,3 +1,5 @@
+import shlex
+
 import pandas as pd
 import pytest
 import yaml
@@ -5,13 +7,17 @@ import yaml
 from closer_look.analysis.frames import read
 from closer_look.analysis.table1 import table1
 from closer_look.analysis.tables import write
+from closer_look.config import of_objective
+from closer_look.config import settings as settings_of
 from closer_look.jobs.job import InputError
+from closer_look.training.fairseq_options import arguments
 from fake_bin import ROOT
 from scripts.analysis.table2 import table2
 from scripts.analysis.table3 import table3
 
 PAPER = ROOT / "resources/paper"
 SETTINGS = yaml.safe_load((ROOT / "config/config.yaml").read_text())["training"]
+EQUAL = yaml.safe_load((ROOT / "config/controls.yaml").read_text())["variants"]["equal"]
 
 
 def milestones(objective, rows):
@@ -23,9 +29,17 @@ def paper(number, **options):
     return pd.read_csv(PAPER / f"table{number}.csv", **options)
 
 
-def manifest(variant, **changes):
-    settings = SETTINGS | changes
-    return {"run": f"europarl/mlm/en/{variant}/1", "settings": settings, "max_tokens": 1024}
+def manifest(variant, objective="mlm", cap=2048, **changes):
+    """As a training leaves it: what its rule gave it, and what that became."""
+    languages = "en-de" if objective == "mt" else "en"
+    config = {"training": SETTINGS, "variants": {variant: changes}}
+    settings = of_objective(settings_of(config, variant), objective)
+    return {
+        "run": f"europarl/{objective}/{languages}/{variant}/1",
+        "settings": settings,
+        "options": shlex.join(arguments(objective, languages, settings, cap, devices=1)),
+        "max_tokens": cap,
+    }
 
 
 def test_table_1_counts_pairs_of_layer_and_update():
@@ -45,13 +59,35 @@ def test_table_1_counts_pairs_of_layer_and_update():
 
 
 def test_table_2_says_as_what_the_paper_does_in_the_paper_configuration():
-    found = table2([manifest("base")], paper(2, dtype=str)).set_index("parameter")
+    manifests = [manifest("base", objective) for objective in ("mlm", "clm", "mt")]
+    found = table2(manifests, paper(2, dtype=str)).set_index("parameter")
     both = found.dropna()
-    assert len(both) == 18
-    differ = both[both["paper"] != both["base"]]
-    assert differ.index.tolist() == ["max-tokens-per-sample"]  # 1024 here
+    assert len(both) == len(paper(2)) == 20
+    assert both[both["paper"] != both["base"]].empty
     assert found["base"]["tokens_per_update"] == "32768"
     assert found["base"]["norm"] == "mlm: post, clm: pre, mt: post"
+    assert found["base"]["positions"] == "mlm: learned, clm: sinusoidal, mt: sinusoidal"
+    assert found["base"]["sample_break"] == "mlm: complete, clm: none, mt: eos"
+    assert found["base"]["initial embeddings"].startswith("mlm: normal 0.02, clm: normal 0.044")
+    assert not found.index.has_duplicates
+
+
+def test_table_2_shows_the_micro_batches_that_ran():
+    found = table2([manifest("base", cap=8192)], paper(2, dtype=str)).set_index("parameter")
+    assert found["base"]["max-tokens-per-sample"] == "8192"
+    found = table2([manifest("base", cap=1 << 20)], paper(2, dtype=str)).set_index("parameter")
+    assert found["base"][["max-tokens-per-sample", "update-freq"]].tolist() == ["16384", "2"]
+
+
+def test_table_2_says_where_the_objectives_are_equal():
+    manifests = [manifest("equal", objective, **EQUAL) for objective in ("mlm", "clm", "mt")]
+    found = table2(manifests, paper(2, dtype=str)).set_index("parameter")["equal"]
+    assert found["tie_output"] == "mlm: yes, clm: yes, mt: yes"
+    assert found["sample_break"] == "mlm: eos, clm: eos, mt: eos"
+    names = ("norm", "positions", "embedding_norm", "scale_embeddings", "norm after the last layer")
+    for name in names:
+        assert len({text.split(": ")[1] for text in found[name].split(", ")}) == 1, name
+    assert found["output head"] == "mlm: dense + norm + matrix + bias, clm: matrix, mt: matrix"
 
 
 def test_table_2_has_a_column_for_each_variant_with_all_its_values():

@@ -131,6 +131,19 @@ def test_the_probe_measures_what_updates_change(data, tmp_path, objective, preci
     assert rows[0]["dropout/before"] != rows[0]["probe_train/before"]
 
 
+@pytest.mark.parametrize(
+    ("objective", "mode", "longest"),
+    [("clm", "none", 20), ("clm", "complete", 18), ("clm", "eos", 9), ("mlm", "eos", 10)],
+)
+def test_a_sample_is_tokens_or_whole_sentences_or_one(data, tmp_path, objective, mode, longest):
+    """Sentences have nine tokens, and a masked model's samples one more before them."""
+    options = ("--tokens-per-sample=20", f"--sample-break-mode={mode}")
+    trainer, batches = start(data, tmp_path, objective, *options)
+    widths = [batch["net_input"]["src_tokens"].shape[1] for (batch,) in batches]
+    assert max(widths) == longest
+    assert trainer.train_step(batches[0]) is not None
+
+
 def test_the_probe_changes_nothing_of_the_training(data, tmp_path):
     plain, batches = start(data, tmp_path / "plain", "mt")
     probed, _ = start(data, tmp_path / "probed", "mt", "--lca-probe-every=1")

@@ -3,7 +3,7 @@ import os
 import platform
 import re
 import subprocess
-from collections import defaultdict
+from collections import Counter, defaultdict
 from itertools import chain
 from pathlib import Path
 
@@ -15,9 +15,13 @@ from fairseq.data import Dictionary
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.models import build_model
 
+import toys
+from closer_look.config import AS_IN_FAIRSEQ, of_objective
 from closer_look.jobs.job import InputError
 from closer_look.training.fairseq_options import arguments, micro_batches
+from lca.blocks import partition
 from lca.recorder import EXTRA_UPDATES
+from scripts.analysis import table2
 from scripts.training import train
 from scripts.training.train import count_devices, locked, newest_checkpoint, state_folder
 
@@ -90,9 +94,10 @@ def test_the_tasks(run):
         )
 
 
-def built(objective, norm):
+def built(objective, norm, **changes):
     """The model that fairseq builds of small settings."""
-    found = parsed(objective, layers=4, embed_dim=16, ffn_dim=24, heads=2, norm={objective: norm})
+    sizes = dict(layers=4, embed_dim=16, ffn_dim=24, heads=2)
+    found = parsed(objective, norm={objective: norm}, **sizes, **changes)
     names = ("source_dictionary", "target_dictionary", "dictionary")
     return build_model(found.model, type("Task", (), dict.fromkeys(names, Dictionary())))
 
@@ -122,6 +127,87 @@ def test_the_embeddings_are_as_wide_as_the_layers(objective):
     tables = [shape for name, shape in shapes.items() if "embed_tokens" in name]
     assert tables and all(width == 16 for _, width in tables)
     assert not [name for name in shapes if "project_" in name]
+
+
+EQUAL = yaml.safe_load((CONFIG.parent / "controls.yaml").read_text())["variants"]["equal"]
+
+
+def looked_at(model, objective):
+    """What a model is in terms of Table 2, by its modules alone."""
+    coder = model.encoder.sentence_encoder if objective == "mlm" else model.decoder
+    head = model.encoder.lm_head if objective == "mlm" else model.decoder.output_projection
+    positions = type(coder.embed_positions).__name__
+    return {
+        "tie_output": "yes" if head.weight is coder.embed_tokens.weight else "no",
+        "positions": positions.removesuffix("PositionalEmbedding").lower(),
+        "embedding_norm": "yes" if coder.layernorm_embedding is not None else "no",
+        "scale_embeddings": "yes" if coder.embed_scale != 1 else "no",
+        "norm after the last layer": "yes" if coder.layer_norm is not None else "no",
+        "norm": "pre" if coder.layers[0].normalize_before else "post",
+        "output head": "dense + norm + matrix + bias" if hasattr(head, "dense") else "matrix",
+    }
+
+
+@pytest.mark.parametrize("objective", LANGUAGES)
+@pytest.mark.parametrize("changes", [{}, EQUAL, EQUAL | {"embedding_norm": False}])
+def test_what_differs_by_objective_is_built_placed_and_in_table_2(objective, changes):
+    norm = changes.get("norm", PAPER["norm"][objective])
+    changes = {key: value for key, value in changes.items() if key != "norm"}
+    model = built(objective, norm, **changes)
+    settings = PAPER | {"embed_dim": 16, "norm": {objective: norm}} | changes
+    words = arguments(objective, LANGUAGES[objective], settings, 2048, devices=1)
+    found, said = (
+        looked_at(model, objective),
+        table2.built(objective, table2.parse(" ".join(words))),
+    )
+    assert found.items() <= said.items()
+    for key in AS_IN_FAIRSEQ.keys() & found.keys():
+        value = settings[key]
+        value = value[objective] if isinstance(value, dict) else value
+        assert found[key] == {True: "yes", False: "no"}.get(value, value)
+    blocks = partition(model).blocks
+    assert not [block for block in blocks if block.stack == "other"]
+    stacks = 2 if objective == "mt" else 1
+    components = Counter(block.component for block in blocks)
+    assert components["embeddings"] == stacks  # a tied matrix once
+    assert components["positions"] == (stacks if found["positions"] == "learned" else 0)
+    assert components["output"] == (0 if found["tie_output"] == "yes" and objective != "mlm" else 1)
+
+
+@pytest.mark.parametrize("objective", LANGUAGES)
+def test_the_initial_values_are_those_of_table_2(objective):
+    options = {"arch": "roberta", "encoder-embed-dim": 16, "decoder-embed-dim": 16}
+    said = table2.built(objective, options)
+    parameters = dict(toys.model(objective, vocabulary=2000).named_parameters())
+    normals = {"initial embeddings": "embed_tokens.weight"}
+    uniforms = {}
+    for name, end in (("initial attention", "q_proj.weight"), ("initial w1, w2", "fc1.weight")):
+        (normals if said[name].startswith("normal") else uniforms)[name] = end
+    for name, end in normals.items():
+        values = torch.cat([p.flatten() for key, p in parameters.items() if key.endswith(end)])
+        assert values.std().item() == pytest.approx(float(said[name].split()[1]), rel=0.1)
+        assert values.abs().max() > 2 * values.std()
+    for end in uniforms.values():
+        values = torch.cat([p.flatten() for key, p in parameters.items() if key.endswith(end)])
+        assert values.abs().max() < 1.8 * values.std()  # sqrt(3) of a uniform distribution
+
+
+@pytest.mark.parametrize("objective", LANGUAGES)
+def test_a_tied_matrix_counts_once(objective):
+    tied, untied = (
+        partition(built(objective, "pre", tie_output=is_tied)).numel for is_tied in (True, False)
+    )
+    assert untied - tied == 16 * len(Dictionary())
+
+
+def test_the_defaults_are_fairseqs_and_leave_no_word():
+    for objective, languages in LANGUAGES.items():
+        without = {key: value for key, value in PAPER.items() if key not in AS_IN_FAIRSEQ}
+        words = [
+            arguments(objective, languages, settings, 2048, devices=1)
+            for settings in (PAPER, without, of_objective(PAPER, objective))
+        ]
+        assert words[0] == words[1] == words[2]
 
 
 def test_checkpoints_are_by_updates_alone(run):
@@ -210,6 +296,17 @@ def test_adam_is_what_trainings_were_before_there_was_a_choice():
     before = {key: value for key, value in PAPER.items() if key != "optimizer"}
     assert folder_of(settings=before) == folder_of()
     assert folder_of(settings=PAPER | {"optimizer": "sgd"}) != folder_of()
+
+
+@pytest.mark.parametrize("objective", LANGUAGES)
+def test_what_fairseq_does_by_default_is_what_trainings_were_before_there_was_a_choice(objective):
+    before = {key: value for key, value in PAPER.items() if key not in AS_IN_FAIRSEQ}
+    assert of_objective(PAPER, objective) == before
+    others = PAPER | {"tie_output": {"mlm": False, "clm": True, "mt": True}}
+    assert folder_of(settings=of_objective(others, objective)) != folder_of(settings=before)
+    only = PAPER | {"positions": PAPER["positions"] | {"clm": "learned"}}
+    is_same = folder_of(settings=of_objective(only, objective)) == folder_of(settings=before)
+    assert is_same == (objective != "clm")
 
 
 def test_data_seed_and_recipe_have_their_own_states(monkeypatch):

@@ -139,7 +139,7 @@ def test_the_paper_from_nothing(paper):
 
 TRAININGS = {
     "config": 15,
-    "controls": 6,
+    "controls": 9,
     "data-size": 9,
     "demo": 14,
     "domain": 6,

@@ -18,7 +18,7 @@ rule train:
         runtime=inputs.minutes,
     params:
         run="{corpus}/{objective}/{languages}/{variant}/{seed}",
-        settings=lambda wildcards: configuration.settings(config, wildcards.variant),
+        settings=inputs.settings,
         state="results/state",
     script:
         script_of("training/train")

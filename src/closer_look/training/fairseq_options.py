@@ -12,6 +12,26 @@ PLUGIN = Path(lca.__file__).parent / "fairseq_plugin"
 ARCHITECTURES = {"mlm": "roberta", "clm": "transformer_lm", "mt": "transformer"}
 STACKS = {"mlm": ["encoder"], "clm": ["decoder"], "mt": ["encoder", "decoder"]}
 
+SWITCHES = {
+    "mlm": {("tie_output", False): ["--untie-weights-roberta"]},
+    "clm": {
+        ("tie_output", True): ["--share-decoder-input-output-embed"],
+        ("positions", "learned"): ["--decoder-learned-pos"],
+        ("embedding_norm", True): ["--layernorm-embedding"],
+        ("scale_embeddings", False): ["--no-scale-embedding"],
+    },
+    "mt": {
+        ("tie_output", True): ["--share-decoder-input-output-embed"],
+        ("positions", "learned"): ["--encoder-learned-pos", "--decoder-learned-pos"],
+        ("embedding_norm", True): ["--layernorm-embedding"],
+        ("scale_embeddings", False): ["--no-scale-embedding"],
+    },
+}
+"""The flags that make an architecture differ from fairseq's default, by setting and value."""
+
+BREAKS = {"mlm": "complete", "clm": "none"}
+"""Where a language model's samples begin by default (fairseq's --sample-break-mode)."""
+
 LONGEST = 1024
 """Pieces of a sentence that is translated, fairseq's own limit."""
 
@@ -60,6 +80,8 @@ def architecture(objective: str, settings: dict) -> dict:
     """Return the options of the architecture; translation halves the layers between its stacks."""
     stacks = STACKS[objective]
     options = {"arch": ARCHITECTURES[objective]}
+    if objective == "mlm" and _chosen(settings, "embedding_norm", objective) is False:
+        options["arch"] = "roberta_prenorm"  # the same without it; there is no option
     for stack in stacks:
         options |= {
             f"{stack}-layers": settings["layers"] // len(stacks),
@@ -70,6 +92,12 @@ def architecture(objective: str, settings: dict) -> dict:
     if objective == "clm":  # otherwise 512 wide, and projected, whatever the model's width
         options |= dict.fromkeys(("decoder-input-dim", "decoder-output-dim"), settings["embed_dim"])
     return options
+
+
+def _chosen(settings: dict, key: str, objective: str):
+    """Return a setting that may be by objective as this one has it, None if it is not given."""
+    value = settings.get(key)
+    return value.get(objective) if isinstance(value, dict) else value
 
 
 def _optimizer(settings: dict) -> dict:
@@ -88,6 +116,8 @@ def _flags(objective: str, settings: dict, devices: int) -> list[str]:
     flags = ["--no-epoch-checkpoints", "--disable-validation"]
     if settings["norm"][objective] == "pre":
         flags += [f"--{stack}-normalize-before" for stack in STACKS[objective]]
+    for (key, value), words in SWITCHES[objective].items():
+        flags += words if _chosen(settings, key, objective) == value else []
     if settings["trapezoid"]:
         flags.append("--lca-cross-batch")
     if settings["precision"] != "fp32":
@@ -103,6 +133,7 @@ def _task(objective: str, languages: str, settings: dict, tokens: int) -> dict:
     `tokens` are those of a micro-batch, into which every sample has to fit.
     """
     context = settings["tokens_per_sample"]
+    break_mode = _chosen(settings, "sample_break", objective) or BREAKS.get(objective)
     if objective != "mt" and context > tokens:
         raise InputError(
             f"training.tokens_per_sample: {context} do not fit a micro-batch of {tokens} tokens"
@@ -112,7 +143,7 @@ def _task(objective: str, languages: str, settings: dict, tokens: int) -> dict:
             "task": "masked_lm",
             "criterion": "masked_lm",
             "tokens-per-sample": context,
-            "sample-break-mode": "complete",
+            "sample-break-mode": break_mode,
             "mask-prob": 0.15,
             "leave-unmasked-prob": 0.1,
             "random-token-prob": 0.1,
@@ -122,7 +153,7 @@ def _task(objective: str, languages: str, settings: dict, tokens: int) -> dict:
             "task": "language_modeling",
             "criterion": "cross_entropy",
             "tokens-per-sample": context,
-            "sample-break-mode": "none",
+            "sample-break-mode": break_mode,
         }
     source, target = languages.split("-")
     return {

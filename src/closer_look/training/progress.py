@@ -39,7 +39,10 @@ def configuration(differences: Iterable[Path]) -> dict:
 
 def runs(config: dict) -> dict[str, dict]:
     """Return the training settings of all runs by their names."""
-    return {run.name: experiment.settings(config, run.variant) for run in experiment.runs(config)}
+    return {
+        run.name: experiment.of_objective(experiment.settings(config, run.variant), run.objective)
+        for run in experiment.runs(config)
+    }
 
 
 def progress(state: Path, run: str, words: Path) -> Progress:
