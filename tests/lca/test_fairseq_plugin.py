@@ -73,7 +73,7 @@ def rows_of(trainer):
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_the_probe_measures_what_updates_change(data, tmp_path, objective, precision):
     common = PRECISIONS.get(precision, [])
-    options = ["--lca-probe-every=3", "--lca-probe-tokens=100", "--lca-probe-loss-tokens=400"]
+    options = ["--lca-probe-every=3", "--lca-probe-tokens=100", "--lca-probe-loss-tokens=100"]
     trainer, batches = start(data, tmp_path, objective, *options, common=common)
     for samples in batches[:3]:
         trainer.train_step(samples)
@@ -178,7 +178,8 @@ def test_curvature_equals_plain_autograd(data, tmp_path, objective, precision):
 
 @pytest.mark.parametrize("objective", ARCHITECTURES)
 def test_measuring_changes_nothing_of_the_training(data, tmp_path, objective):
-    measures = ["--lca-probe-every=2", "--lca-curvature-every=1", "--lca-curvature-tokens=60"]
+    measures = ["--lca-probe-every=2", "--lca-probe-tokens=60", "--lca-probe-loss-tokens=60"]
+    measures += ["--lca-curvature-every=1", "--lca-curvature-tokens=60"]
     plain, batches = start(data, tmp_path / "plain", objective)
     measured, _ = start(data, tmp_path / "measured", objective, *measures)
     for samples in batches[:3]:
@@ -269,6 +270,7 @@ def test_interrupted_training_continues_bit_for_bit(
 ):
     more = ["--momentum=0.9"] if options else []
     more += ["--lca-curvature-every=3", "--lca-curvature-tokens=60", "--lca-probe-every=4"]
+    more += ["--lca-probe-tokens=60", "--lca-probe-loss-tokens=60"]
     monkeypatch.setattr("lca.curvature.DENSE", 1)
     whole, batches = start(data, tmp_path / "whole", objective, *more, **options)
     for samples in batches[:6]:
