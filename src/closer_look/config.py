@@ -126,6 +126,8 @@ def settings(config: dict, variant: str) -> dict:
     unused = {key for optimizer in others for key in OF_OPTIMIZER[optimizer]}
     if not found.get("noise"):
         unused.add("noise")
+    if not found["trapezoid"]:
+        unused.add("curvature")
     for key in BY_OBJECTIVE.keys() & found.keys():
         if not isinstance(found[key], dict):
             found[key] = dict.fromkeys(BY_OBJECTIVE[key], found[key])
