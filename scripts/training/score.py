@@ -15,6 +15,7 @@ from closer_look.data.text import read_lines
 from closer_look.jobs.cards import check_kernels, claimed
 from closer_look.jobs.job import InputError, job
 from closer_look.jobs.manifest import read_manifest, sha256
+from closer_look.jobs.sentences import measure, normalised
 
 OWN = "test"
 
@@ -36,7 +37,8 @@ COLUMNS = {
 Losses are in nats per predicted token (BPE piece or end of a line), and `tokens` is the number of
 them. `loss` is of all; `masked_loss`, of a masked model, of those under masks that are the same in
 all runs; `unigram_loss` of all, by the frequencies of the training text alone. `words` are those
-between blanks, and the ends of the lines. BLEU and chrF are sacrebleu's.
+between blanks, characters where a script has no blanks, and the ends of the lines. BLEU and chrF
+are sacrebleu's.
 """
 
 
@@ -140,7 +142,7 @@ def _losses(model, run: Run, data: Path, target: str | None, text: Path) -> dict
         "tokens": found.tokens,
         "unigram_loss": unigram_loss(data, target),
         "sentences": len(lines),
-        "words": sum(len(line.split()) + 1 for line in lines),
+        "words": sum(sum(measure(line)) + 1 for line in normalised(lines)),
     }
 
 
