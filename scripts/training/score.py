@@ -125,7 +125,8 @@ def main(
             for test_set in test_sets:
                 row = {"test_set": test_set.name}
                 if test_set.name == OWN:
-                    row |= _losses(model, run, data, target, test_set.reference)
+                    settings = read_manifest(manifest)["settings"]
+                    row |= _losses(model, run, data, target, test_set.reference, settings)
                 if target:
                     row |= _translation(model, test_set, bpe, beam, sentences, target)
                 rows.append(row)
@@ -133,10 +134,13 @@ def main(
     with_run(frame, run).to_parquet(scores, index=False)
 
 
-def _losses(model, run: Run, data: Path, target: str | None, text: Path) -> dict:
-    """Return what is to be said of the corpus's own test split."""
+def _losses(model, run: Run, data: Path, target: str | None, text: Path, settings: dict) -> dict:
+    """Return what is to be said of the corpus's own test split, but for what is too long."""
+    from closer_look.jobs.left_out import is_left_out
+
     found = model.loss(OWN)
-    lines = list(read_lines(text))
+    too_long = is_left_out(data, OWN, run.objective, run.languages, settings)
+    lines = [line for line, long in zip(read_lines(text), too_long, strict=True) if not long]
     return {
         "masked_loss" if run.objective == "mlm" else "loss": found.nats / found.tokens,
         "tokens": found.tokens,

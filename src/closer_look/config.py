@@ -12,7 +12,7 @@ OBJECTIVES = ("mlm", "clm", "mt")
 OF_OPTIMIZER = {"adam": ("adam_betas", "adam_eps"), "sgd": ("momentum",)}
 """The settings that only one optimizer has."""
 
-OPTIONAL = ("momentum", "noise", "max_train")
+OPTIONAL = ("momentum", "noise", "max_train", "max_sentence_pieces")
 """The settings that `training` need not have."""
 
 

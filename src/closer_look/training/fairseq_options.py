@@ -13,7 +13,21 @@ ARCHITECTURES = {"mlm": "roberta", "clm": "transformer_lm", "mt": "transformer"}
 STACKS = {"mlm": ["encoder"], "clm": ["decoder"], "mt": ["encoder", "decoder"]}
 
 LONGEST = 1024
-"""Pieces of a sentence that is translated, fairseq's own limit."""
+"""Pieces of a sentence that is translated if no setting says so: fairseq's own limit."""
+
+
+def longest_sentence(settings: dict) -> int:
+    """Return the pieces of the longest sentence that is translated, with its end mark.
+
+    A matter of the experiment and not of the card: no more than the parts of an update hold.
+    """
+    most = settings["tokens_per_update"] // _least(settings)
+    return min(settings.get("max_sentence_pieces", LONGEST), most)
+
+
+def _least(settings: dict) -> int:
+    """Return the smallest number of micro-batches of an update."""
+    return 2 if settings["trapezoid"] else 1
 
 
 def arguments(
@@ -24,8 +38,9 @@ def arguments(
     `max_tokens` is what fits one device; none of the `devices` (0) means the CPU. Raises
     `InputError` if no micro-batches make the update or hold a sample.
     """
-    least = 2 if settings["trapezoid"] else 1
-    tokens, number = micro_batches(settings["tokens_per_update"], max_tokens, devices, least)
+    tokens, number = micro_batches(
+        settings["tokens_per_update"], max_tokens, devices, _least(settings)
+    )
     updates = settings["total_updates"]
     options = {
         **architecture(objective, settings),
@@ -102,10 +117,15 @@ def _task(objective: str, languages: str, settings: dict, tokens: int) -> dict:
 
     `tokens` are those of a micro-batch, into which every sample has to fit.
     """
-    context = settings["tokens_per_sample"]
-    if objective != "mt" and context > tokens:
+    context, longest = settings["tokens_per_sample"], longest_sentence(settings)
+    key, size = "tokens_per_sample", context
+    if objective == "mt":
+        key, size = "max_sentence_pieces", longest
+    if size > tokens:
         raise InputError(
-            f"training.tokens_per_sample: {context} do not fit a micro-batch of {tokens} tokens"
+            f"training.{key}: {size} do not fit a micro-batch of {tokens} tokens: raise "
+            f"`max_tokens` of the rule `train` (in the profile) to {size}, or give it fewer "
+            "devices: what is trained must not depend on them"
         )
     if objective == "mlm":  # RoBERTa's dynamic masking: 15 %, of these 80/10/10
         return {
@@ -131,8 +151,8 @@ def _task(objective: str, languages: str, settings: dict, tokens: int) -> dict:
         "source-lang": source,
         "target-lang": target,
         # What is longer is left out, instead of ending the training.
-        "max-source-positions": min(LONGEST, tokens),
-        "max-target-positions": min(LONGEST, tokens),
+        "max-source-positions": longest,
+        "max-target-positions": longest,
     }
 
 
