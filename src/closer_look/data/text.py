@@ -38,7 +38,7 @@ def decode_lines(name: object, file: BinaryIO) -> Iterator[str]:
         for line in iter(partial(file.readline, LONGEST_LINE + 1), b""):
             number += 1
             if len(line) > LONGEST_LINE and not line.endswith(b"\n"):
-                raise _too_long(name, number)
+                raise too_long(name, number)
             yield line.decode().removesuffix("\n")
     except UnicodeDecodeError as error:
         raise InputError(f"{name}: line {number}: not UTF-8: {error.reason}") from error
@@ -55,7 +55,8 @@ def read_lines(text: Text) -> Iterator[str]:
         raise InputError(f"{text}: damaged or truncated: {error}") from error
 
 
-def _too_long(name: object, number: int) -> InputError:
+def too_long(name: object, number: int) -> InputError:
+    """Return the error that a line is longer than `LONGEST_LINE`."""
     return InputError(
         f"{name}: line {number}: over {LONGEST_LINE} bytes: is it text with a sentence a line?"
     )
@@ -139,7 +140,7 @@ def copy_lines(text: Text, file: BinaryIO) -> int:
                 # Only a line that goes on from the last block may be longer than a block.
                 first = block.find(b"\n")
                 if length + (len(block) if first < 0 else first) > LONGEST_LINE:
-                    raise _too_long(text, lines + 1)
+                    raise too_long(text, lines + 1)
                 length = length + len(block) if first < 0 else len(block) - block.rfind(b"\n") - 1
                 lines += block.count(b"\n")
                 end = block[-1:]
