@@ -8,9 +8,9 @@ from closer_look.jobs.job import job
 CAPTION = (
     "Scores on text that was not trained on; the paper prints none. Losses are in nats per "
     "predicted token (BPE piece or end of a line), perplexities their exponentials; per word, the "
-    "same nats are shared among the words and ends of lines. Masked: of the tokens that fixed "
-    "masks hide. Unigram: by the frequencies of the training text alone. BLEU and chrF by "
-    "sacrebleu{}."
+    "same nats are shared among the words (characters, where a script has no blanks) and ends of "
+    "lines. Masked: of the tokens that fixed masks hide. Unigram: by the frequencies of the "
+    "training text alone. BLEU and chrF by sacrebleu{}."
 )
 
 

@@ -16,6 +16,7 @@ from fairseq.data import Dictionary
 from fairseq.data.indexed_dataset import MMapIndexedDataset, best_fitting_int_dtype
 
 from closer_look.data.text import read_lines
+from closer_look.jobs.dropped import check_dropped
 from closer_look.jobs.job import job
 from closer_look.jobs.manifest import write_manifest
 
@@ -111,6 +112,13 @@ if __name__ == "__main__":
             snakemake.params.target,
             snakemake.threads,
         )
+        for name, part in counts.items():
+            check_dropped(
+                f"{folder}: of the pieces of {name}",
+                {"unknown to the vocabulary": part["unknown"]},
+                part["tokens"] - part["sentences"],
+                snakemake.config["cleaning"]["max_dropped"],
+            )
         write_manifest(
             snakemake.output.manifest,
             {path.name: path for path in sorted(folder.iterdir())},

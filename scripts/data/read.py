@@ -11,6 +11,7 @@ from closer_look.data.opus import corpus_files, local_name
 from closer_look.data.sources import texts
 from closer_look.data.text import Text, check_intact, copy_lines, write_bytes
 from closer_look.jobs.command import run
+from closer_look.jobs.documents import check_documents
 from closer_look.jobs.job import InputError, job
 from closer_look.jobs.manifest import sha256, write_manifest
 
@@ -20,12 +21,14 @@ def opus_read(
 ) -> None:
     """Write the aligned sentences of OPUS's documents with `opus_read`.
 
-    A document that it would only warn about and skip is an `InputError`. With all files there and
-    intact, it does not turn to the network.
+    What is incomplete, and a document that it would only warn about and skip, is an `InputError`.
+    With all files there and intact, it does not turn to the network.
     """
     for path in corpus_files(corpus, source, target):
         file = folder / local_name(path)
         check_intact(file, name=file)
+    if corpus["format"] != "moses":
+        check_documents(folder, corpus, source, target)
     printed = run(
         "opus_read",
         *("-d", corpus["name"], "-r", corpus["version"], "-p", corpus["format"]),

@@ -1,26 +1,37 @@
-"""Split a corpus at random into training, validation and test pairs that share no line."""
+"""Split a corpus at random into training, validation and test pairs that share no line.
+
+Lines are the same if they are to the model, that is, after SentencePiece's normalisation.
+"""
 
 from array import array
 from contextlib import ExitStack
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from closer_look.data.text import read_pairs, write_lines
+from closer_look.jobs.dropped import check_dropped
 from closer_look.jobs.job import InputError, job
 from closer_look.jobs.manifest import write_manifest
+from closer_look.jobs.sentences import normalised
 
 BLOCK = 100_000  # pairs
+BATCH = 10_000  # pairs whose text is in memory at a time
 PARTS = ("train", "valid", "test")
 TRAIN, VALID, TEST, UNUSED, SHARED = range(5)
 
 
 def hash_lines(source: str | Path, target: str | Path) -> np.ndarray:
-    """Return a 64-bit hash of every line, the same in every process: (pairs, 2), uint64."""
+    """Return a 64-bit hash of every line, the same in every process: (pairs, 2), uint64.
+
+    Lines that are one to SentencePiece have the same.
+    """
     hashes = array("Q")
-    for pair in read_pairs(source, target):
-        for line in pair:
+    pairs = read_pairs(source, target)
+    while batch := list(islice(pairs, BATCH)):
+        for line in normalised([line for pair in batch for line in pair]):
             hashes.frombytes(blake2b(line.encode(), digest_size=8).digest())
     return np.frombuffer(hashes, dtype=np.uint64).reshape(-1, 2)
 
@@ -102,6 +113,12 @@ if __name__ == "__main__":
             snakemake.params.test,
             snakemake.params.max_train,
             snakemake.params.seed,
+        )
+        check_dropped(
+            f"{snakemake.input.source}: of the pairs",
+            {"with a line that a validation or test pair has too": counts["shared"]},
+            sum(counts.values()),
+            snakemake.config["cleaning"]["max_dropped"],
         )
         files = {name: path for name, path in output.items() if name != "manifest"}
         write_manifest(output.manifest, files, pairs=counts)

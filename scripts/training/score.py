@@ -15,6 +15,7 @@ from closer_look.data.text import read_lines
 from closer_look.jobs.cards import check_kernels, claimed
 from closer_look.jobs.job import InputError, job
 from closer_look.jobs.manifest import read_manifest, sha256
+from closer_look.jobs.sentences import measure, normalised
 
 OWN = "test"
 
@@ -36,7 +37,8 @@ COLUMNS = {
 Losses are in nats per predicted token (BPE piece or end of a line), and `tokens` is the number of
 them. `loss` is of all; `masked_loss`, of a masked model, of those under masks that are the same in
 all runs; `unigram_loss` of all, by the frequencies of the training text alone. `words` are those
-between blanks, and the ends of the lines. BLEU and chrF are sacrebleu's.
+between blanks, characters where a script has no blanks, and the ends of the lines. BLEU and chrF
+are sacrebleu's.
 """
 
 
@@ -123,7 +125,8 @@ def main(
             for test_set in test_sets:
                 row = {"test_set": test_set.name}
                 if test_set.name == OWN:
-                    row |= _losses(model, run, data, target, test_set.reference)
+                    settings = read_manifest(manifest)["settings"]
+                    row |= _losses(model, run, data, target, test_set.reference, settings)
                 if target:
                     row |= _translation(model, test_set, bpe, beam, sentences, target)
                 rows.append(row)
@@ -131,16 +134,19 @@ def main(
     with_run(frame, run).to_parquet(scores, index=False)
 
 
-def _losses(model, run: Run, data: Path, target: str | None, text: Path) -> dict:
-    """Return what is to be said of the corpus's own test split."""
+def _losses(model, run: Run, data: Path, target: str | None, text: Path, settings: dict) -> dict:
+    """Return what is to be said of the corpus's own test split, but for what is too long."""
+    from closer_look.jobs.left_out import is_left_out
+
     found = model.loss(OWN)
-    lines = list(read_lines(text))
+    too_long = is_left_out(data, OWN, run.objective, run.languages, settings)
+    lines = [line for line, long in zip(read_lines(text), too_long, strict=True) if not long]
     return {
         "masked_loss" if run.objective == "mlm" else "loss": found.nats / found.tokens,
         "tokens": found.tokens,
         "unigram_loss": unigram_loss(data, target),
         "sentences": len(lines),
-        "words": sum(len(line.split()) + 1 for line in lines),
+        "words": sum(sum(measure(line)) + 1 for line in normalised(lines)),
     }
 
 

@@ -23,9 +23,10 @@ from closer_look.jobs import provenance
 from closer_look.jobs.cards import check_kernels, claimed
 from closer_look.jobs.command import run as run_tool
 from closer_look.jobs.job import InputError, job
+from closer_look.jobs.left_out import count_left_out
 from closer_look.jobs.manifest import read_manifest, sha256, write_manifest
 from closer_look.jobs.time_limit import hours_left
-from closer_look.training.fairseq_options import PLUGIN, arguments
+from closer_look.training.fairseq_options import LONGEST, PLUGIN, arguments
 from lca.recorder import EXTRA_UPDATES, LogError, consolidate
 
 RECIPE = 3
@@ -34,7 +35,7 @@ RECIPE = 3
 UNSHAPING = {"checkpoint_every"}
 """Settings that change neither the model nor its log."""
 
-ASSUMED = {"optimizer": "adam"}
+ASSUMED = {"optimizer": "adam", "max_sentence_pieces": LONGEST}
 """What a training was before there was a setting for it: left out, so that it keeps its folder."""
 
 PATIENCE = 10
@@ -147,11 +148,13 @@ def main(
     manifest: Path,
     gpu: int | None = None,
     text: dict | None = None,
+    max_dropped: float = 1,
 ) -> None:
     """Train `run`, or go on with it, and write its log and manifest.
 
     It gets `gpu` cards, by default all. `text` is what the configuration says of the data, for the
-    record. Raises `InputError` if it had to stop for the time limit.
+    record. Raises `InputError` if it had to stop for the time limit, or if more than the share
+    `max_dropped` of the text is too long to be trained on.
     """
     recipe = {"run": run, "settings": settings, "data": read_manifest(data_manifest)["sha256"]}
     _, objective, languages, _, seed = run.split("/")
@@ -165,6 +168,7 @@ def main(
         check_kernels()
         checkpoint = newest_checkpoint(checkpoints)
         words = arguments(objective, languages, settings, max_tokens, devices)
+        left_out = count_left_out(run, data, objective, languages, settings, max_dropped)
         about = {"devices": provenance.devices(), "code": provenance.code()}
         held.enter_context(provenance.attempt(attempts, from_update=checkpoint.updates, **about))
         if checkpoint.updates < updates:
@@ -204,6 +208,7 @@ def main(
         **recipe,
         text=text,
         options=shlex.join(words),
+        left_out=left_out,
         attempts=provenance.attempts(attempts),
         devices=devices,
         max_tokens=max_tokens,
@@ -228,4 +233,5 @@ if __name__ == "__main__":
             manifest=Path(snakemake.output.manifest),
             gpu=snakemake.resources.get("gpu"),
             text=text_settings(snakemake.config, snakemake.wildcards.corpus),
+            max_dropped=snakemake.config["cleaning"]["max_dropped"],
         )

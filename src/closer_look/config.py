@@ -24,7 +24,7 @@ AS_IN_FAIRSEQ = {
 BY_OBJECTIVE = {"norm": OBJECTIVES, **AS_IN_FAIRSEQ}
 """The settings that may be given in one word, and the objectives that have them."""
 
-OPTIONAL = ("momentum", "noise", "max_train", *AS_IN_FAIRSEQ)
+OPTIONAL = ("momentum", "noise", "max_train", "max_sentence_pieces", *AS_IN_FAIRSEQ)
 """The settings that `training` need not have."""
 
 

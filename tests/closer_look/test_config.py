@@ -45,6 +45,7 @@ def test_the_papers_hyperparameters():
     expected |= dict(total_updates=125000, warmup_updates=8000, lr=0.0005, adam_betas=[0.9, 0.98])
     expected |= dict(adam_eps=1e-6, weight_decay=0.01, clip_norm=0.0, dropout=0.1)
     expected |= dict(attention_dropout=0.0, activation="relu", tokens_per_sample=512)
+    expected |= dict(max_sentence_pieces=1024)
     assert {key: training[key] for key in expected} == expected
     assert training["tokens_per_update"] == 16 * 2048
 

@@ -1,12 +1,17 @@
+import bz2
 import gzip
+import io
+import lzma
 import tempfile
 from pathlib import Path
 
 import pytest
+from backports import zstd
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from closer_look.data.text import read_lines, read_pairs, write_lines
+from closer_look.data import text
+from closer_look.data.text import copy_lines, read_lines, read_pairs, write_lines
 from closer_look.jobs.job import InputError
 
 
@@ -57,7 +62,7 @@ def test_bad_bytes_are_named_by_file_and_line(tmp_path, name):
 def test_damaged_gzip_is_named(tmp_path, damage):
     path = tmp_path / "cut.gz"
     path.write_bytes(damage(gzip.compress("".join(map(str, range(999))).encode())))
-    with pytest.raises(InputError, match=f"{path}: damaged or truncated after line "):
+    with pytest.raises(InputError, match=f"{path}: damaged or truncated"):
         list(read_lines(path))
 
 
@@ -67,3 +72,54 @@ def test_sides_of_unequal_length_are_named(tmp_path, short):
     source, target = (write(tmp_path / side, lines[side]) for side in ("source", "target"))
     with pytest.raises(InputError, match=f"{tmp_path / short}: ends after line 1, "):
         list(read_pairs(source, target))
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress, zstd.compress])
+@pytest.mark.parametrize("name", ["text", "text.de", "text.gz?download=1", "text?format=.xz"])
+def test_content_tells_that_a_file_is_compressed_where_the_name_does_not(tmp_path, name, compress):
+    path = tmp_path / name
+    if name == "text.gz?download=1" and compress is not gzip.compress:
+        return
+    path.write_bytes(compress("ä\nb\n".encode()))
+    if name.endswith(".xz") and compress is not lzma.compress:
+        path = path.rename(tmp_path / "text?format=xz")
+    assert list(read_lines(path)) == ["ä", "b"]
+
+
+def test_what_a_server_compressed_once_more_is_read(tmp_path):
+    path = tmp_path / "text.gz"
+    path.write_bytes(gzip.compress(gzip.compress(b"a\n")))
+    assert list(read_lines(path)) == ["a"]
+
+
+@pytest.mark.parametrize("name", ["text.gz", "text.bz2", "text.xz", "text.zst", "text.tgz"])
+def test_an_empty_file_is_no_compressed_text(tmp_path, name):
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(InputError, match=f"{name}: damaged or truncated: it is empty"):
+        list(read_lines(tmp_path / name))
+    with pytest.raises(InputError, match=f"{name}: damaged or truncated: it is empty"):
+        text.check_intact(tmp_path / name, name=name)
+
+
+@pytest.mark.parametrize("name", ["text", "text.gz"])
+@pytest.mark.parametrize("lines", [[10], [3, 9, 10, 1], [8, 8, 100], [0, 0, 25]])
+def test_an_endless_line_is_refused_by_its_number(tmp_path, monkeypatch, name, lines):
+    monkeypatch.setattr(text, "LONGEST_LINE", 9)
+    monkeypatch.setattr(text, "CHUNK", 9)
+    path = write(tmp_path / name, ["x" * length for length in lines])
+    number = next(i for i, length in enumerate(lines, start=1) if length > 9)
+    message = f"{path}: line {number}: over 9 bytes: is it text with a sentence a line?"
+    for function in (lambda: list(read_lines(path)), lambda: copy_lines(path, io.BytesIO())):
+        with pytest.raises(InputError) as error:
+            function()
+        assert str(error.value) == message
+
+
+@pytest.mark.parametrize("lines", [[9] * 5, [0] * 30, [8, 0, 7], [1, 9, 9, 2]])
+def test_lines_of_the_greatest_length_are_copied(tmp_path, monkeypatch, lines):
+    monkeypatch.setattr(text, "LONGEST_LINE", 9)
+    monkeypatch.setattr(text, "CHUNK", 9)
+    path = write(tmp_path / "text", ["x" * length for length in lines])
+    assert copy_lines(path, copied := io.BytesIO()) == len(lines)
+    assert copied.getvalue() == path.read_bytes()
+    assert len(list(read_lines(path))) == len(lines)

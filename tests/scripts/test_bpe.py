@@ -8,7 +8,7 @@ from closer_look.data.text import read_lines, write_lines
 from closer_look.jobs.command import run
 from closer_look.jobs.job import InputError
 from scripts.data.binarise import binarise
-from scripts.data.learn_bpe import learn_bpe, list_pieces, train_model
+from scripts.data.learn_bpe import Lines, learn_bpe, list_pieces, train_model
 
 SAMPLE = 10_000
 SPECIAL = {"<unk>", "<s>", "</s>", "<pad>"}
@@ -49,7 +49,7 @@ def test_the_dictionary_has_the_vocabulary_size_for_fairseq(data):
 
 def test_specials_in_the_text_do_not_become_pieces(tmp_path):
     lines = [f"{'x' * (i % 9)}<pad>{'x' * (i % 7)} <s>a</s> <unk>" for i in range(500)]
-    pieces = list_pieces(train_model([write(tmp_path / "t.gz", lines)], 14, SAMPLE))
+    pieces = list_pieces(train_model(Lines([write(tmp_path / "t.gz", lines)]), 14, SAMPLE))
     assert not SPECIAL & set(pieces)
     assert len(pieces) == 10
 
@@ -61,26 +61,57 @@ def test_every_character_of_every_file_is_covered(data):
 
 def test_learning_again_gives_the_same_bytes(data):
     text = [data / "train.en.gz", data / "train.de.gz"]
-    assert train_model(text, 400, SAMPLE) == (data / "spm.model").read_bytes()
+    assert train_model(Lines(text), 400, SAMPLE) == (data / "spm.model").read_bytes()
 
 
 def test_a_sample_is_drawn_from_all_of_the_text_the_same_each_time(data):
     text = [data / "train.en.gz", data / "train.de.gz"]
-    first, again = (train_model(text, 60, sample=101) for _ in range(2))
+    first, again = (train_model(Lines(text), 60, sample=101) for _ in range(2))
     assert first == again
     pieces = list_pieces(first)
-    assert pieces != list_pieces(train_model(text, 60, SAMPLE))
+    assert pieces != list_pieces(train_model(Lines(text), 60, SAMPLE))
     assert {"a", "ß"} < set(pieces)
 
 
 @pytest.mark.parametrize(
     ("vocab_size", "message"),
-    [(10**6, r"vocab_size: .*too high \(1000000\).* value <= \d+"), (5, "vocab_size: .*smaller.*")],
+    [
+        (10**6, r"^bpe.vocab_size: .*too high \(1000000\).* value <= \d+"),
+        (5, "^bpe.vocab_size: .*smaller.*"),
+    ],
 )
 def test_a_vocabulary_size_that_the_text_cannot_give(data, vocab_size, message):
     with pytest.raises(InputError, match=message) as error:
-        train_model([data / "train.en.gz"], vocab_size, SAMPLE)
+        train_model(Lines([data / "train.en.gz"]), vocab_size, SAMPLE)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("length", [1500, 20_000])
+def test_long_lines_are_learned_from_too(tmp_path, length):
+    """SentencePiece by itself skips what is over 4,192 bytes, and then knows none of it."""
+    rng = random.Random(1)
+    lines = ["".join(rng.choices("一二三四五六七八九十", k=length)) for _ in range(9)]
+    text = [write(tmp_path / "zh", lines), write(tmp_path / "en", ["some words"] * 99)]
+    model, dictionary = tmp_path / "spm.model", tmp_path / "dict.txt"
+    facts = learn_bpe(text, model, dictionary, 60, SAMPLE)
+    assert facts == {"pieces": 56, "lines": 108, "skipped": 0}
+    counts = binarise(
+        {"train_source": text[0]}, model, dictionary, tmp_path / "bin", "zh", None, threads=1
+    )
+    assert counts["train"]["unknown"] == 0
+    assert counts["train"]["tokens"] > 1000
+
+
+def test_what_sentencepiece_skips_is_counted_and_refused_above_a_share(tmp_path):
+    text = [write(tmp_path / "t", ["a b c", "d ▅ e", "f ▅"])]
+    files = tmp_path / "spm.model", tmp_path / "dict.txt"
+    assert learn_bpe(text, *files, 11, SAMPLE, 0.7)["skipped"] == 2
+    message = "t: of the lines: 2 of 3 would be left out: 2 with U.2585, which SentencePiece"
+    with pytest.raises(InputError, match=message):
+        learn_bpe(text, *files, 11, SAMPLE, 0.5)
+    text = [write(tmp_path / "u", ["▅", "▅▅"])]
+    with pytest.raises(InputError, match="u: no line for SentencePiece to learn from"):
+        learn_bpe(text, *files, 11, SAMPLE, 0.5)
 
 
 def preprocess(data, folder, source, target, parts):

@@ -74,18 +74,20 @@ def assert_fails(tmp_path, form, message):
 
 def test_moses_sides_of_unequal_length(tmp_path):
     opus_tree.write_moses(tmp_path, {"de": b"eins\nzwei\n", "en": b"one\n"})
-    message = r"de-en.txt.zip: \*.en: 1 lines, but 2 in .*de-en.txt.zip: \*.de"
+    message = r"de-en.txt.zip: Toy.de-en.en: 1 lines, but 2 in .*de-en.txt.zip: Toy.de-en.de"
     assert_fails(tmp_path, "moses", message)
 
 
 def test_moses_side_missing(tmp_path):
     opus_tree.write_moses(tmp_path, {"de": b"eins\n"})
-    assert_fails(tmp_path, "moses", r"Toy_v1_moses_de-en.txt.zip: no member \*\.en$")
+    assert_fails(
+        tmp_path, "moses", r"_de-en.txt.zip: no member \*\.en; it has README, Toy.de-en.de$"
+    )
 
 
 def test_moses_side_not_utf8(tmp_path):
     opus_tree.write_moses(tmp_path, {"de": b"eins\nf\xfcnf\n", "en": b"one\nfive\n"})
-    assert_fails(tmp_path, "moses", r"Toy_v1_moses_de-en.txt.zip: \*.de: line 2: not UTF-8")
+    assert_fails(tmp_path, "moses", r"Toy_v1_moses_de-en.txt.zip: Toy.de-en.de: line 2: not UTF-8")
 
 
 def test_a_carriage_return_ends_no_line(tmp_path):
@@ -107,7 +109,80 @@ def test_document_not_utf8(tmp_path, form):
     english = opus_tree.document(ENGLISH, form)
     opus_tree.write_documents(tmp_path, form, {"de": german, "en": english})
     line = german[: german.index(b"\xf6")].count(b"\n") + 1
-    assert_fails(tmp_path, form, f"Toy/{form}/de/a.xml' .*not well-formed.*: line {line},")
+    assert_fails(tmp_path, form, f"Toy/{form}/de/a.xml: .*not well-formed.*: line {line},")
+
+
+def write_alignment(mirror, content):
+    path = mirror / opus_tree.ROOT / "xml" / "de-en.xml.gz"
+    path.write_bytes(gzip.compress(content))
+
+
+GROUP = '<linkGrp targType="s" fromDoc="de/{0}.xml.gz" toDoc="en/{0}.xml.gz">\n{1}</linkGrp>\n'
+LINK = '<link id="SL{0}" xtargets="{0};{0}" />\n'
+
+
+def write_groups(mirror, form, cut=lambda text: text, broken=None):
+    """Write two documents of two sentences a language, one of them `broken` in German."""
+    for language in ("de", "en"):
+        documents = {
+            f"Toy/{form}/{language}/{name}.xml": opus_tree.document(
+                [f"{name} 1", f"{name} 2"], form
+            )
+            for name in "ab"
+        }
+        if broken is not None and language == "de":
+            member = f"Toy/{form}/de/b.xml"
+            documents[member] = broken(documents[member])
+        opus_tree.write_zip(mirror / opus_tree.ROOT / form / f"{language}.zip", documents)
+    groups = "".join(GROUP.format(name, LINK.format(1) + LINK.format(2)) for name in "ab")
+    text = (
+        f'<?xml version="1.0" encoding="utf-8"?>\n<cesAlign version="1.0">\n{groups}</cesAlign>\n'
+    )
+    (mirror / opus_tree.ROOT / "xml").mkdir(parents=True, exist_ok=True)
+    write_alignment(mirror, cut(text).encode())
+
+
+@pytest.mark.parametrize("form", ["raw", "xml"])
+@pytest.mark.parametrize(
+    "cut",
+    [
+        lambda text: "",
+        lambda text: text[: text.index("<linkGrp") + 30],
+        lambda text: text[: text.rindex('<link id="SL2"')],  # 3 of 4 pairs
+        lambda text: text[: text.rindex("</linkGrp>")],
+        lambda text: text[: text.rindex("</linkGrp>") + 11],
+        lambda text: text[: text.index("</linkGrp>") + 11],
+        lambda text: text[: text.rindex("</cesAlign")],
+        lambda text: text.replace('" />', '"'),
+    ],
+)
+def test_an_alignment_that_is_cut_is_no_shorter_one(tmp_path, form, cut):
+    write_groups(tmp_path, form, cut)
+    assert_fails(tmp_path, form, r"Toy_v1_xml_de-en.xml.gz: damaged or truncated: .*: line \d+")
+
+
+@pytest.mark.parametrize("form", ["raw", "xml"])
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (lambda text: b"", "damaged or truncated: no element found"),
+        (lambda text: text[: text.index(b'<s id="2"')], "damaged or truncated: no element found"),
+        (lambda text: text[: len(text) // 2], "damaged or truncated: "),
+        (lambda text: text.replace(b"</text>", b""), "damaged or truncated: no element found"),
+        (lambda text: b"<text></text>", "has none of the 2 sentences it is to have"),
+        (lambda text: text.replace(b"<s ", b"<p ").replace(b"</s>", b"</p>"), "has none of the 2"),
+    ],
+)
+def test_a_document_that_is_cut_or_empty(tmp_path, form, broken, message):
+    write_groups(tmp_path, form, broken=broken)
+    assert_fails(tmp_path, form, f"Toy_v1_{form}_de.zip: Toy/{form}/de/b.xml: {message}")
+
+
+@pytest.mark.parametrize("form", ["raw", "xml"])
+def test_whole_documents_are_read_and_single_sentences_may_be_missing(tmp_path, form, capsys):
+    write_groups(tmp_path, form, broken=lambda text: text.replace(b'<s id="2">', b'<s id="9">'))
+    assert read_mirror(tmp_path, form)["en"] == ["a 1", "a 2", "b 1", "b 2"]
+    assert "1 of 8 sentences are not in their documents" in capsys.readouterr().out
 
 
 COMPRESS = {
@@ -182,12 +257,12 @@ def test_parts_are_read_one_after_the_other(tmp_path):
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_member_that_an_archive_lacks(tmp_path, number):
     part = archives(tmp_path)[number] | {"files": "y.{language}"}
-    with pytest.raises(InputError, match=r"h_(tar.tar.gz|zip.zip): no member y.en$"):
+    with pytest.raises(InputError, match=r"h_(tar.tar.gz|zip.zip): no member y.en; it has "):
         read_text(tmp_path, {"source": "url", "parts": [part]})
 
 
 def test_a_truncated_tar_is_named(tmp_path):
     part = archives(tmp_path)[0]
     truncate(tmp_path / "h_tar.tar.gz")
-    with pytest.raises(InputError, match=r"h_tar.tar.gz: \*x.en: damaged or truncated"):
+    with pytest.raises(InputError, match=r"h_tar.tar.gz: damaged or truncated"):
         read_text(tmp_path, {"source": "url", "parts": [part]})

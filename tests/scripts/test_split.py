@@ -141,3 +141,32 @@ def test_hashes_tell_lines_apart(tmp_path):
     hashes = hash_lines(*write_corpus(tmp_path, PAIRS))
     assert hashes.shape == (len(PAIRS), 2)
     assert len(np.unique(hashes)) == len(lines(PAIRS))
+
+
+SPELLINGS = [
+    "\ufeffThe ﬁle．",
+    "The file.",
+    "The\u200b file.",
+    "The▁file.",
+    "Ｔｈｅ file.",
+    "The file.\x07",
+]
+
+
+def test_spellings_that_are_one_line_to_the_model_are_in_one_part(tmp_path):
+    others = [(f"one {i}", f"eins {i}") for i in range(30)]
+    pairs = [(line, f"Datei {i}") for i, line in enumerate(SPELLINGS)] + others
+    for seed in range(20):
+        parts, _ = run(tmp_path, pairs, valid=4, test=4, seed=seed)
+        holding = [part for part in PARTS if lines(parts[part]) & set(SPELLINGS)]
+        assert len(holding) == 1
+        if holding != ["train"]:
+            assert len(lines(parts[holding[0]]) & set(SPELLINGS)) == 1
+
+
+def test_hashes_are_of_what_the_model_sees_whatever_the_batch(tmp_path, monkeypatch):
+    paths = write_corpus(tmp_path, [(line, "x") for line in SPELLINGS] + PAIRS)
+    hashes = hash_lines(*paths)
+    assert len(np.unique(hashes[: len(SPELLINGS), 0])) == 1
+    monkeypatch.setattr(module, "BATCH", 7)
+    assert (hash_lines(*paths) == hashes).all()

@@ -253,16 +253,29 @@ def test_micro_batches_make_exactly_one_update(tokens, most, devices, expected):
     assert size * number * max(devices, 1) == tokens
 
 
-def test_a_sentence_that_no_micro_batch_holds_is_left_out():
-    for most, longest in ((2048, 1024), (512, 512)):
+def test_the_longest_sentence_does_not_depend_on_the_card():
+    for most in (1024, 2048, 100_000):
         words = arguments("mt", "en-de", PAPER, most, devices=1)
-        assert {f"--max-{side}-positions={longest}" for side in ("source", "target")} < set(words)
+        assert {f"--max-{side}-positions=1024" for side in ("source", "target")} < set(words)
 
 
-@pytest.mark.parametrize("objective", ["mlm", "clm"])
-def test_a_sample_that_no_micro_batch_holds_is_refused(objective):
-    with pytest.raises(InputError, match="^training.tokens_per_sample: 512 do not fit .* of 256 t"):
-        arguments(objective, "en", PAPER, 256, devices=1)
+@pytest.mark.parametrize(
+    ("objective", "key", "size"),
+    [
+        ("mlm", "tokens_per_sample", 512),
+        ("clm", "tokens_per_sample", 512),
+        ("mt", "max_sentence_pieces", 1024),
+    ],
+)
+@pytest.mark.parametrize(("most", "devices"), [(256, 1), (2048, 128)])
+def test_what_no_micro_batch_holds_is_refused(objective, key, size, most, devices):
+    with pytest.raises(InputError) as error:
+        arguments(objective, LANGUAGES[objective], PAPER, most, devices)
+    assert str(error.value) == (
+        f"training.{key}: {size} do not fit a micro-batch of 256 tokens: raise "
+        f"`max_tokens` of the rule `train` (in the profile) to {size}, or give it fewer devices: "
+        "what is trained must not depend on them"
+    )
 
 
 @pytest.mark.parametrize(("tokens", "most", "devices"), [(32768, 3000, 1), (100, 100, 3)])
@@ -292,10 +305,11 @@ def test_every_setting_that_shapes_the_model_has_its_own_state(key):
     assert (folder_of(settings=settings) == folder_of()) == (key == "checkpoint_every")
 
 
-def test_adam_is_what_trainings_were_before_there_was_a_choice():
-    before = {key: value for key, value in PAPER.items() if key != "optimizer"}
+@pytest.mark.parametrize("key", ["optimizer", "max_sentence_pieces"])
+def test_the_default_is_what_trainings_were_before_there_was_a_choice(key):
+    before = {name: value for name, value in PAPER.items() if name != key}
     assert folder_of(settings=before) == folder_of()
-    assert folder_of(settings=PAPER | {"optimizer": "sgd"}) != folder_of()
+    assert folder_of(settings=PAPER | {key: "sgd"}) != folder_of()
 
 
 @pytest.mark.parametrize("objective", LANGUAGES)

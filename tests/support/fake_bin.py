@@ -47,6 +47,7 @@ class Dictionary(list):
         return 3
 """,
     "fairseq/data/indexed_dataset.py": """
+import json
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -55,6 +56,9 @@ def best_fitting_int_dtype(size):
     return "uint8"
 
 class MMapIndexedDataset:
+    def __init__(self, path):
+        self.sizes = json.loads(Path(f"{path}.idx").read_text())
+
     class Index:
         @contextmanager
         def writer(path, dtype):

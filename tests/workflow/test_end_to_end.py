@@ -22,12 +22,11 @@ import opus_tree
 from closer_look.data.text import read_lines
 from closer_look.jobs.job import InputError
 from closer_look.jobs.manifest import sha256
-from closer_look.training.fairseq_options import arguments
+from closer_look.training.fairseq_options import PLUGIN, arguments
 from closer_look.training.trained_model import TrainedModel
 from fake_bin import ROOT, count, snakemake, start_snakemake, workspace
 from lca.recorder import EXTRA_UPDATES
 from scripts.training import train
-from scripts.training.train import PLUGIN
 
 pytestmark = pytest.mark.slow
 

@@ -16,8 +16,8 @@ def table(scores: pd.DataFrame, runs: Iterable[tuple]) -> pd.DataFrame:
 
     `scores` as of `score.COLUMNS`, with the runs' facets. Perplexities are the exponentials of the
     losses: per predicted token, a BPE piece or the end of a line, and per word, the same sum of
-    nats over the words and ends of lines, so that vocabularies can be compared. A run without
-    scores has a row too.
+    nats over the words (characters, in scripts without blanks) and ends of lines, so that
+    vocabularies can be compared. A run without scores has a row too.
     """
     found = pd.DataFrame(runs, columns=FACETS).merge(scores, how="left", on=FACETS)
     nats = found["loss"] * found["tokens"].astype(float)

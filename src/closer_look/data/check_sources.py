@@ -12,7 +12,8 @@ from closer_look.data.fetch import remote_size
 from closer_look.data.opus import corpus_files
 from closer_look.data.opus_database import find, open_database
 from closer_look.data.sources import texts, urls
-from closer_look.data.text import OPENERS, read_pairs
+from closer_look.data.text import read_pairs
+from closer_look.jobs.compressed import OPENERS
 from closer_look.jobs.job import InputError
 
 GROWTH = {"moses": 8, "raw": 8, "xml": 3}

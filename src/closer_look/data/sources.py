@@ -8,52 +8,67 @@ Its `source` is one of:
 - "local": two `files` on this machine.
 """
 
+import hashlib
+from collections import Counter
 from pathlib import Path
 
 from closer_look.data.opus import corpus_files, local_name
 from closer_look.data.patterns import fill
-from closer_look.data.text import Member, Text
+from closer_look.data.text import Text
+from closer_look.jobs.job import InputError
+from closer_look.jobs.members import find, find_pair
+
+LONGEST_NAME = 200
+"""Bytes of a file's name: file systems allow 255, and something is put before it meanwhile."""
 
 
 def urls(corpus: dict, source: str, target: str) -> dict[str, str]:
     """Return the URL of every file of a corpus with source "url", by its name once downloaded."""
-    found = [
-        fill(part["url"], language, source, target)
+    found = {
+        fill(part["url"], language, source, target): None
         for part in corpus["parts"]
         for language in (source, target)
-    ]
-    return {_name(url): url for url in found}
+    }
+    names = Counter(map(_name, found))
+    return {_name(url, is_unique=names[_name(url)] == 1): url for url in found}
 
 
 def texts(corpus: dict, source: str, target: str, folder: Path | None) -> list[tuple[Text, Text]]:
     """Return the two sides of every part of a corpus, as `text` reads them.
 
-    `folder` holds what was downloaded. Not for OPUS's documents, which `opus_read` aligns.
+    `folder` holds what was downloaded. Not for OPUS's documents, which `opus_read` aligns. Names
+    that an archive does not have, or of which it is not clear which is meant, are an `InputError`.
     """
+    pair = (source, target)
     if corpus["source"] == "local":
-        return [
-            tuple(Path(fill(corpus["files"], side, source, target)) for side in (source, target))
-        ]
+        return [tuple(Path(fill(corpus["files"], side, *pair)) for side in pair)]
     if corpus["source"] == "opus":
-        (path,) = corpus_files(corpus, source, target)
-        archive = folder / local_name(path)
-        return [(Member(archive, f"*.{source}"), Member(archive, f"*.{target}"))]
-    return [
-        tuple(
-            _text_of_part(part, language, source, target, folder) for language in (source, target)
-        )
-        for part in corpus["parts"]
-    ]
+        (path,) = corpus_files(corpus, *pair)
+        return [find_pair(folder / local_name(path), (f"*.{source}", f"*.{target}"), pair)]
+    names = {url: name for name, url in urls(corpus, *pair).items()}
+    return [_texts_of_part(part, pair, folder, names) for part in corpus["parts"]]
 
 
-def _name(url: str) -> str:
-    """Return the name of a file once it is downloaded."""
-    return local_name(url.partition("://")[2])
+def _name(url: str, is_unique: bool = True) -> str:
+    """Return the name of a file once it is downloaded: `a/b` and `a_b` are not to be one."""
+    name = local_name(url.partition("://")[2])
+    if is_unique and len(name.encode()) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(url.encode()).hexdigest()[:12]
+    return f"{digest}_{name.encode()[13 - LONGEST_NAME :].decode(errors='ignore')}"
 
 
-def _text_of_part(part: dict, language: str, source: str, target: str, folder: Path) -> Text:
-    url = fill(part["url"], language, source, target)
-    path = folder / _name(url)
+def _texts_of_part(
+    part: dict, pair: tuple[str, str], folder: Path, names: dict[str, str]
+) -> tuple[Text, Text]:
+    """Return the two sides of a part whose files have these names by their URLs."""
+    paths = tuple(folder / names[fill(part["url"], language, *pair)] for language in pair)
     if "files" not in part:
-        return path
-    return Member(path, fill(part["files"], language, source, target))
+        return paths
+    wanted = tuple(fill(part["files"], language, *pair) for language in pair)
+    if paths[0] == paths[1] and isinstance(part["files"], str):
+        return find_pair(paths[0], wanted, pair)
+    sides = tuple(map(find, paths, wanted))
+    if sides[0] == sides[1]:
+        raise InputError(f"{sides[0]}: is the same for both languages")
+    return sides

@@ -1,43 +1,28 @@
-"""Text files, one sentence a line: read and written as streams, compressed or not by their names.
+"""Text files, one sentence a line: read and written as streams, compressed or not.
 
-A text may also be a member of a .zip or .tar archive, which is read without unpacking it.
+A text may also be a member of a .zip or .tar archive, which is read without unpacking it. Written
+files are compressed by their names.
 """
 
-import bz2
 import codecs
 import gzip
 import io
-import lzma
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from fnmatch import fnmatch
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
-from backports import zstd
-
+from closer_look.jobs.compressed import DAMAGE, is_tar, is_zip, open_binary, open_raw
 from closer_look.jobs.job import InputError
+from closer_look.jobs.members import Header, Member, find_only, open_member
 
-OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open, ".zst": zstd.open}
-OPENERS[".tgz"] = gzip.open
-DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError, zstd.ZstdError)
-DAMAGE += (zipfile.BadZipFile, tarfile.ReadError)
 CHUNK = 1 << 20  # bytes
-
-
-class Member(NamedTuple):
-    """The first member of an archive whose name matches a pattern such as `*.de`."""
-
-    archive: Path
-    pattern: str
-
-    def __str__(self) -> str:
-        return f"{self.archive}: {self.pattern}"
-
+LONGEST_LINE = 1 << 20
+"""Bytes of a line: no sentence is that long, and a file without line ends would fill the memory."""
 
 Text = str | Path | Member
 
@@ -45,12 +30,15 @@ Text = str | Path | Member
 def decode_lines(name: object, file: BinaryIO) -> Iterator[str]:
     r"""Yield the lines of an open file, ended by `\n` alone, without it.
 
-    Bytes that are not UTF-8 and damaged compression are an `InputError` with `name` and the line.
+    Bytes that are not UTF-8, damaged compression and more than `LONGEST_LINE` are an `InputError`
+    with `name` and the line.
     """
     number = 0
     try:
-        for line in file:
+        for line in iter(partial(file.readline, LONGEST_LINE + 1), b""):
             number += 1
+            if len(line) > LONGEST_LINE and not line.endswith(b"\n"):
+                raise too_long(name, number)
             yield line.decode().removesuffix("\n")
     except UnicodeDecodeError as error:
         raise InputError(f"{name}: line {number}: not UTF-8: {error.reason}") from error
@@ -67,54 +55,72 @@ def read_lines(text: Text) -> Iterator[str]:
         raise InputError(f"{text}: damaged or truncated: {error}") from error
 
 
+def too_long(name: object, number: int) -> InputError:
+    """Return the error that a line is longer than `LONGEST_LINE`."""
+    return InputError(
+        f"{name}: line {number}: over {LONGEST_LINE} bytes: is it text with a sentence a line?"
+    )
+
+
 @contextmanager
-def open_text(text: Text) -> Iterator[BinaryIO]:
-    """Open a text for reading; an `InputError` if it is not there."""
-    if not isinstance(text, Member):
-        with open_binary(Path(text)) as file:
+def open_text(text: Text) -> Iterator[io.BufferedReader]:
+    """Open a text for reading; of an archive that holds only one file, that is it.
+
+    An `InputError` if it is not there or not text but an archive.
+    """
+    if isinstance(text, Member):
+        with open_member(text) as file:
+            if is_archive(file):
+                raise InputError(f"{text}: an archive in an archive: unpack it (`source: local`)")
             yield file
-    elif text.archive.suffix == ".zip":
-        with zipfile.ZipFile(text.archive) as archive:
-            name = next((n for n in archive.namelist() if fnmatch(n, text.pattern)), None)
-            if name is None:
-                raise InputError(f"{text.archive}: no member {text.pattern}")
-            with io.BufferedReader(archive.open(name)) as file:
-                yield file
-    else:
-        # As a stream: to look a member up, `tarfile` would read the archive to its end first.
-        with open_binary(text.archive) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
-            member = next((m for m in tar if m.isfile() and fnmatch(m.name, text.pattern)), None)
-            if member is None:
-                raise InputError(f"{text.archive}: no member {text.pattern}")
-            yield tar.extractfile(member)
+        return
+    path = Path(text)
+    with open_binary(path) as file:
+        if not is_archive(file):
+            yield file
+            return
+    with open_text(find_only(path)) as file:
+        yield file
 
 
-def open_binary(path: Path) -> BinaryIO:
-    """Open a file for reading, decompressed if its name ends in .gz, .bz2, .xz or .zst."""
-    try:
-        if path.suffix in OPENERS:
-            return io.BufferedReader(OPENERS[path.suffix](path))  # splits lines in C
-        return path.open("rb")
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror.lower()}") from error
+def is_archive(file: io.BufferedReader) -> bool:
+    """Whether an open file, of which nothing has been read, is a .zip or .tar archive."""
+    head = file.peek(512)
+    return is_zip(head) or is_tar(head)
 
 
 def check_intact(path: Path, name: object) -> None:
-    """Read a compressed file through; an `InputError` with `name` if it is missing or damaged."""
+    """Read a compressed file or an archive through.
+
+    An `InputError` with `name` if it is missing or damaged.
+    """
     if not path.is_file():
         raise InputError(f"{name}: no such file")
     try:
-        if path.suffix == ".zip":
+        with open_raw(path) as file:
+            head = file.read(4)
+        if is_zip(head) or path.suffix == ".zip":
             with zipfile.ZipFile(path) as archive:
                 member = archive.testzip()
             if member is not None:
                 raise InputError(f"{name}: damaged: bad checksum of {member}")
-        elif path.suffix in OPENERS:
-            with open_binary(path) as file:
-                while file.read(CHUNK):
-                    pass
+            return
+        with open_binary(path) as file:
+            if is_tar(file.peek(512)):
+                _read_tar(file)
+            while file.read(CHUNK):
+                pass
     except DAMAGE as error:
         raise InputError(f"{name}: damaged or truncated: {error}") from error
+    except RuntimeError as error:  # a .zip that is encrypted
+        raise InputError(f"{name}: {error}") from error
+
+
+def _read_tar(file: BinaryIO) -> None:
+    """Read a .tar archive up to the end of its last file."""
+    with tarfile.open(fileobj=file, mode="r|", tarinfo=Header) as archive:
+        while archive.next() is not None:
+            archive.members.clear()
 
 
 def copy_lines(text: Text, file: BinaryIO) -> int:
@@ -124,12 +130,18 @@ def copy_lines(text: Text, file: BinaryIO) -> int:
     run meanwhile.
     """
     lines, end = 0, b"\n"
+    length = 0  # of the line that has begun
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         with open_text(text) as source:
             while block := source.read(CHUNK):
                 decoder.decode(block)
                 file.write(block)
+                # Only a line that goes on from the last block may be longer than a block.
+                first = block.find(b"\n")
+                if length + (len(block) if first < 0 else first) > LONGEST_LINE:
+                    raise too_long(text, lines + 1)
+                length = length + len(block) if first < 0 else len(block) - block.rfind(b"\n") - 1
                 lines += block.count(b"\n")
                 end = block[-1:]
         decoder.decode(b"", final=True)

@@ -11,6 +11,17 @@ class InputError(Exception):
     """Something the user can mend: the message names the file, key or line, in one line."""
 
 
+_terminal = None
+"""Where the terminal is while a job's log has taken its place."""
+
+
+def tell(message: str) -> None:
+    """Say something in the log and on the terminal."""
+    print(message, flush=True)
+    if _terminal is not None:
+        os.write(_terminal, f"{message}\n".encode())
+
+
 @contextmanager
 def job(snakemake) -> Iterator[None]:
     """Write all output of the job, child processes included, to the rule's log file.
@@ -20,7 +31,10 @@ def job(snakemake) -> Iterator[None]:
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    terminal = os.dup(2)
+    global _terminal
+    terminal = _terminal = os.dup(2)
+    for stream in (sys.stdout, sys.stderr):  # whatever the locale
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     with open(snakemake.log[0], "w", buffering=1, encoding="utf-8") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)

@@ -33,7 +33,15 @@ BREAKS = {"mlm": "complete", "clm": "none"}
 """Where a language model's samples begin by default (fairseq's --sample-break-mode)."""
 
 LONGEST = 1024
-"""Pieces of a sentence that is translated, fairseq's own limit."""
+"""Pieces of a sentence that is translated if no setting says so: fairseq's own limit."""
+
+
+def longest_sentence(settings: dict) -> int:
+    """Return the pieces of the longest sentence that is translated, with its end mark.
+
+    A matter of the experiment and not of the card: no more than an update holds.
+    """
+    return min(settings.get("max_sentence_pieces", LONGEST), settings["tokens_per_update"])
 
 
 def arguments(
@@ -137,11 +145,16 @@ def _task(objective: str, languages: str, settings: dict, tokens: int) -> dict:
 
     `tokens` are those of a micro-batch, into which every sample has to fit.
     """
-    context = settings["tokens_per_sample"]
+    context, longest = settings["tokens_per_sample"], longest_sentence(settings)
     break_mode = _chosen(settings, "sample_break", objective) or BREAKS.get(objective)
-    if objective != "mt" and context > tokens:
+    key, size = "tokens_per_sample", context
+    if objective == "mt":
+        key, size = "max_sentence_pieces", longest
+    if size > tokens:
         raise InputError(
-            f"training.tokens_per_sample: {context} do not fit a micro-batch of {tokens} tokens"
+            f"training.{key}: {size} do not fit a micro-batch of {tokens} tokens: raise "
+            f"`max_tokens` of the rule `train` (in the profile) to {size}, or give it fewer "
+            "devices: what is trained must not depend on them"
         )
     if objective == "mlm":  # RoBERTa's dynamic masking: 15 %, of these 80/10/10
         return {
@@ -167,8 +180,8 @@ def _task(objective: str, languages: str, settings: dict, tokens: int) -> dict:
         "source-lang": source,
         "target-lang": target,
         # What is longer is left out, instead of ending the training.
-        "max-source-positions": min(LONGEST, tokens),
-        "max-target-positions": min(LONGEST, tokens),
+        "max-source-positions": longest,
+        "max-target-positions": longest,
     }
 
 

@@ -1,0 +1,55 @@
+"""The sentences that a training leaves out because they are too long, counted beforehand."""
+
+from pathlib import Path
+
+import numpy as np
+
+from closer_look.jobs.dropped import check_dropped
+from closer_look.jobs.job import tell
+from closer_look.training.fairseq_options import longest_sentence
+
+
+def is_left_out(
+    data: Path, split: str, objective: str, languages: str, settings: dict
+) -> np.ndarray:
+    """Tell of each sentence or pair of a split whether it is too long: (sentences,) of bool.
+
+    A causal model's text is cut into samples of equal size, whatever the sentences.
+    """
+    if objective == "mt":
+        source, target = (_sizes(data, f"{split}.*.{side}.idx") for side in languages.split("-"))
+        return np.maximum(source, target) > longest_sentence(settings)
+    sizes = _sizes(data, f"{split}.idx")
+    if objective == "clm":
+        return np.zeros(len(sizes), dtype=bool)
+    return sizes + 1 > settings["tokens_per_sample"]  # a sample begins with <s>
+
+
+def count_left_out(
+    run: str, data: Path, objective: str, languages: str, settings: dict, max_dropped: float
+) -> dict[str, int]:
+    """Return how many of how many training sentences are left out; say so if there are any.
+
+    More than the share `max_dropped` are an `InputError`.
+    """
+    found = is_left_out(data, "train", objective, languages, settings)
+    number, total = int(found.sum()), len(found)
+    limit = (
+        f"{longest_sentence(settings)} pieces (training.max_sentence_pieces)"
+        if objective == "mt"
+        else f"{settings['tokens_per_sample'] - 1} pieces (training.tokens_per_sample)"
+    )
+    what = "pairs" if objective == "mt" else "sentences"
+    if number:
+        tell(f"{run}: {number} of {total} training {what} are longer than {limit} and left out")
+    longer = {f"longer than {limit}": number}
+    check_dropped(f"{run}: of the training {what}", longer, total, max_dropped)
+    return {"sentences": number, "of": total}
+
+
+def _sizes(data: Path, name: str) -> np.ndarray:
+    """Return the pieces of each sentence of a dataset, with the end mark."""
+    from fairseq.data.indexed_dataset import MMapIndexedDataset
+
+    (index,) = data.glob(name)
+    return np.asarray(MMapIndexedDataset(str(index.with_suffix(""))).sizes)
