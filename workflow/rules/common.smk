@@ -12,15 +12,20 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [str(packages), os.environ.get("PYTHONPATH")])
 )
 
+from closer_look.jobs import config_file
 from closer_look import config as experiment
 import sacrebleu
 from closer_look.jobs.job import InputError
 from closer_look.data.patterns import fill
 
-with open(f"{workflow.basedir}/schemas/config.schema.yaml") as file:
+with open(f"{workflow.basedir}/schemas/config.schema.yaml", encoding="utf-8") as file:
     schema = yaml.safe_load(file)
 try:
+    for file in workflow.configfiles:
+        config_file.read(file)
+    config_file.adopt_types(config, workflow.config_settings.config)
     experiment.check(config, schema)
+    config.update(experiment.normalised(config, schema))
 except experiment.ConfigError as error:
     sys.exit(f"error in the configuration: {error}")
 
@@ -32,7 +37,7 @@ with open(f"{workflow.basedir}/../resources/speeds.yaml") as file:
     speeds = yaml.safe_load(file)
 
 RUNS = experiment.runs(config)
-LANGUAGE = r"[a-z]{2,3}(_[A-Z]{2})?"
+LANGUAGE = schema["$defs"]["language"]["pattern"].strip("^$")
 
 PAIR = "results/data/{corpus}/{source}-{target}"
 RUN = "results/runs/{corpus}/{objective}/{languages}/{variant}/{seed}"
