@@ -1,6 +1,7 @@
 # The configuration, checked, and the places of everything.
 
 import os
+import shlex
 from pathlib import Path
 
 import yaml
@@ -29,7 +30,18 @@ try:
 except experiment.ConfigError as error:
     sys.exit(f"error in the configuration: {error}")
 
+# Snakemake writes these paths into its shell commands as they are, and formats what comes out.
+if os.path.exists(sys.executable):  # and is not quoted already
+    sys.executable = shlex.quote(sys.executable)
+for path in (Path.cwd(), Path(workflow.basedir)):
+    if set("{}") & set(str(path)):
+        sys.exit(f"error: {path}: Snakemake cannot work where a folder has {{ or }} in its name")
+
 results = Path("results")
+if results.is_symlink() and not results.exists():
+    sys.exit(
+        f"error: results: a link to {results.readlink()}, which is not there: make that folder"
+    )
 if results.exists() and not (results.is_dir() and os.access(results, os.W_OK)):
     sys.exit("error: results: not a folder that can be written to")
 
