@@ -83,12 +83,28 @@ def unigram_loss(data: Path, target: str | None) -> float:
     return float(asked @ np.log(seen.sum() / seen) / asked.sum())
 
 
+TOKENIZERS = {
+    "zh": ("zh", "zho", "cmn", "yue", "wuu", "lzh", "nan", "hak", "gan"),
+    "ja-mecab": ("ja", "jpn"),
+    "ko-mecab": ("ko", "kor"),
+    "char": ("th", "tha", "lo", "lao", "km", "khm", "my", "mya", "bo", "bod", "dz", "dzo"),
+}
+"""sacrebleu's tokenizers of languages without blanks, and Korean, by the base of their codes. For
+those that it has none for, BLEU is of characters."""
+
+
+def tokenizer(language: str) -> str:
+    """Return sacrebleu's tokenizer for a language, whose code may have a region or script."""
+    base = language.split("_")[0]
+    return next((name for name, bases in TOKENIZERS.items() if base in bases), "13a")
+
+
 def bleu_and_chrf(translations: list[str], references: list[str], target: str) -> dict:
-    """Return both scores, of 100, and their signatures."""
+    """Return both scores, of 100, and their signatures; BLEU's words are by `tokenizer`."""
     from sacrebleu.metrics import BLEU, CHRF
 
     found = {}
-    for name, metric in (("bleu", BLEU(trg_lang=target)), ("chrf", CHRF())):
+    for name, metric in (("bleu", BLEU(tokenize=tokenizer(target))), ("chrf", CHRF())):
         found[name] = metric.corpus_score(translations, [references]).score
         found[f"{name}_signature"] = str(metric.get_signature())
     return found

@@ -1,11 +1,17 @@
 """The configuration, checked, and the runs it asks for. Knows nothing of files or Snakemake."""
 
 import difflib
+import math
+import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import jsonschema
 import sacrebleu
+import yaml
+
+LARGEST = 2**31 - 1
+"""SentencePiece's numbers have 32 bits, and numpy's seeds, to which fairseq adds the epoch."""
 
 OBJECTIVES = ("mlm", "clm", "mt")
 
@@ -32,6 +38,17 @@ class ConfigError(Exception):
     """A mistake in the configuration: one line naming the key and what it accepts."""
 
 
+def _whole_pattern(validator, pattern: str, value, schema: dict) -> Iterator:
+    """Match a pattern as JSON Schema means it: `$` is the end, and not a line's end before it."""
+    if validator.is_type(value, "string") and not re.search(pattern.replace("$", r"\Z"), value):
+        yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator, {"pattern": _whole_pattern}
+)
+
+
 class Run(NamedTuple):
     """One training: what the model learns from, how, and with which seed."""
 
@@ -50,8 +67,10 @@ class Run(NamedTuple):
 
 def check(config: dict, schema: dict) -> None:
     """Raise `ConfigError` for the first mistake in `config`, if there is one."""
-    errors = jsonschema.Draft202012Validator(schema).iter_errors(config)
-    error = jsonschema.exceptions.best_match(errors)
+    config = normalised(config, schema)
+    for key, value in _leaves(config):
+        _check_value(key, value)
+    error = jsonschema.exceptions.best_match(Validator(schema).iter_errors(config))
     if error:
         raise ConfigError(_explain(error))
     for name, corpus in config["corpora"].items():
@@ -75,6 +94,31 @@ def check(config: dict, schema: dict) -> None:
             raise ConfigError(_refuse(f"main_runs.{objective}", name, choices))
     for estimator in (config["figures"]["estimator"], *config["figures"]["also"]):
         check_recorded(config, estimator)
+
+
+def normalised(config: dict, schema: dict) -> dict:
+    """Return the configuration with integers where the schema wants them, as of `1.0e+5`."""
+    return _normalised(config, schema, schema["$defs"])
+
+
+def _normalised(value, schema: dict, definitions: dict):
+    schema = definitions[schema["$ref"].rsplit("/", 1)[1]] if "$ref" in schema else schema
+    if isinstance(value, dict):
+        known, others = schema.get("properties", {}), schema.get("additionalProperties") or {}
+        return {
+            key: _normalised(entry, known.get(key, others), definitions)
+            for key, entry in value.items()
+        }
+    if isinstance(value, list):
+        return [_normalised(entry, schema.get("items", {}), definitions) for entry in value]
+    is_integral = isinstance(value, float) and value.is_integer()
+    return int(value) if is_integral and "integer" in _kinds(schema) else value
+
+
+def _kinds(schema: dict) -> list[str]:
+    """Return the types that a schema accepts."""
+    kinds = schema.get("type", [])
+    return [kinds] if isinstance(kinds, str) else kinds
 
 
 def check_recorded(config: dict, estimator: str) -> None:
@@ -251,6 +295,14 @@ def _check_variants(config: dict) -> None:
         if training["embed_dim"] % training["heads"]:
             place = key if changes.keys() & {"embed_dim", "heads"} else "training"
             raise ConfigError(f"{place}.embed_dim: not divisible by {training['heads']} heads")
+        context, update = training["tokens_per_sample"], training["tokens_per_update"]
+        if context > update and trained & {"mlm", "clm"}:
+            place = (
+                key if changes.keys() & {"tokens_per_sample", "tokens_per_update"} else "training"
+            )
+            raise ConfigError(
+                f"{place}.tokens_per_sample: {context} do not fit an update of {update}"
+            )
         if "mlm" in trained and (found := _not_in_roberta(settings(config, variant))):
             setting, reason = found
             place = key if setting in changes else "training"
@@ -273,6 +325,31 @@ def _not_in_roberta(settings: dict) -> tuple[str, str] | None:
     return None
 
 
+def _leaves(value, key: str = "") -> Iterator[tuple[str, object]]:
+    """Yield all that is no mapping and no list in the configuration, with its key."""
+    if isinstance(value, dict):
+        for name, entry in value.items():
+            if not isinstance(name, str):
+                raise ConfigError(f"{key or 'config'}: key {name!r}{_quote(name)}")
+            _check_value(f"{key or 'config'}: key", name)
+            yield from _leaves(entry, f"{key}.{name}".removeprefix("."))
+    elif isinstance(value, list):
+        for number, entry in enumerate(value):
+            yield from _leaves(entry, f"{key}[{number}]")
+    else:
+        yield key, value
+
+
+def _check_value(key: str, value) -> None:
+    """Check what no number and no text may be, wherever it stands."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{key}: {value} is not a finite number")
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise ConfigError(f"{key}: {value} is more than {LARGEST}, the most that the tools take")
+    if isinstance(value, str) and re.search(r"[\x00-\x1f\x7f]", value):
+        raise ConfigError(f"{key}: {value!r} has a line break, a tab or a control character in it")
+
+
 def _explain(error: jsonschema.ValidationError) -> str:
     """Return a schema violation as one line with the accepted keys, values or type."""
     key = error.json_path.removeprefix("$").removeprefix(".")
@@ -287,19 +364,32 @@ def _explain(error: jsonschema.ValidationError) -> str:
         case "enum":
             return _refuse(key, error.instance, error.validator_value)
         case "type":
-            kinds = error.validator_value
-            kinds = kinds if isinstance(kinds, str) else " or ".join(kinds)
-            return f"{key}: {error.instance!r} is not of type {kinds}{_number_hint(error.instance)}"
+            kinds = _kinds(error.schema)
+            is_text = "string" in kinds
+            hint = _quote(error.instance) if is_text else _number_hint(error.instance, kinds)
+            return f"{key}: {error.instance!r} is not of type {' or '.join(kinds)}{hint}"
         case _:
             return f"{key}: {error.message}".replace("\n", " ")
 
 
-def _number_hint(value) -> str:
+def _quote(value) -> str:
+    """Explain where YAML sees something else than text."""
+    if isinstance(value, bool):
+        return " (YAML takes an unquoted no, off, on or yes for that: quote it)"
+    return "" if isinstance(value, dict | list) else " (in YAML, text that looks so must be quoted)"
+
+
+def _number_hint(value, kinds: list[str]) -> str:
     """Explain YAML's view of `1e-6`, which it takes for text."""
     try:
-        return f" (in YAML: {float(value):.1e})" if isinstance(value, str) else ""
+        number = float(value) if isinstance(value, str) else math.nan
     except ValueError:
         return ""
+    if math.isfinite(number) and "number" in kinds:
+        return f" (in YAML: {yaml.safe_dump(number).split()[0]})"
+    if number.is_integer() and "integer" in kinds:
+        return f" (in YAML: {int(number)})"
+    return ""
 
 
 def _refuse(key: str, value: str, accepted: Iterable, kind: str = "value") -> str:

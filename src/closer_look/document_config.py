@@ -13,15 +13,18 @@ INTRODUCTION = """\
 `config.yaml` is the paper's experiment. `snakemake --configfile config/NAME.yaml` changes what is
 in NAME.yaml and keeps the rest: mappings are merged key by key, lists are replaced. Each of the
 other files here asks one question, in its first lines; models that files share are trained once. A
-mistake is refused in one line before anything runs. What belongs to the machine and not to the
-experiment (memory, threads, `max_tokens` of a micro-batch) is in `../profiles/`.
+mistake is refused in one line before anything runs, a key that is given twice too. Integers are
+below 2^31, and `1.0e+5` is one; text that YAML would take for something else (`no`, `7.0`) must be
+quoted. On the command line, `--config 'seeds=[1,2]'` sets a key of the top level. What belongs to
+the machine and not to the experiment (memory, threads, `max_tokens` of a micro-batch) is in
+`../profiles/`.
 
 """
 
 REMAINDER = """
 What no option of fairseq's makes equal between the objectives, and therefore is no setting: the
 masked model's output head (a dense layer and a norm before the matrix, a bias after it), the
-initial values (masked: normal with a deviation of 0.02 everywhere; else embed_dim^-0.5 for
+initial values (masked: normal with a deviation of 0.02; else embed_dim^-0.5 for
 embeddings, 0.044 at 512, and uniform distributions for the layers), and the source's embeddings of
 a translation model, which are a table of their own. Table 2 lists these with the settings, as
 built.

@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 
 from closer_look.jobs.command import run
@@ -26,6 +28,17 @@ def test_what_killed_a_tool_is_said_instead_of_its_last_line():
     program = "import os, signal; print('fine', flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     with pytest.raises(InputError, match=r"^python: killed by SIGKILL \(.*out of memory\)$"):
         run("python", "-c", program)
+
+
+def test_a_script_runs_where_its_first_line_can_name_no_interpreter(monkeypatch, tmp_path):
+    folder = tmp_path / "My Project/bin"
+    folder.mkdir(parents=True)
+    (folder / "python").symlink_to(sys.executable)
+    tool = folder / "tool"
+    tool.write_text(f"#!{folder}/python\nprint('works')\n")
+    tool.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(folder / "python"))
+    assert run("tool") == ["works"]
 
 
 def test_a_tool_outside_the_environment_is_not_run(monkeypatch, tmp_path):

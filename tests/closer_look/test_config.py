@@ -11,6 +11,7 @@ from closer_look.config import (
     Run,
     check,
     main_runs,
+    normalised,
     pair,
     runs,
     settings,
@@ -176,15 +177,72 @@ def test_pairs_without_english_and_languages_without_translation():
         assert pair(config, run.corpus, run.languages) == pair(PAPER, run.corpus, run.languages)
 
 
+def test_an_integral_float_is_the_integer_that_it_is():
+    change = {"seeds": [1.0], "training": {"total_updates": 1.0e5, "probe": {"every": 1.0e1}}}
+    config = merged(PAPER, change)
+    check(config, SCHEMA)
+    found = normalised(config, SCHEMA)
+    numbers = found["training"]["total_updates"], found["training"]["probe"]["every"]
+    assert [*map(repr, (*found["seeds"], *numbers))] == ["1", "100000", "10"]
+    assert repr(found["training"]["clip_norm"]) == "0.0"  # where any number will do, it is kept
+    assert normalised(PAPER, SCHEMA) == PAPER
+
+
+@pytest.mark.parametrize(
+    "code", ["en", "ace", "toki", "simple", "pt_br", "zh_TW", "zh_Hant", "sr_latin", "es_419"]
+)
+def test_languages_are_those_of_opus(code):
+    config = copy.deepcopy(PAPER)
+    config["corpora"]["europarl"]["languages"].append(code)
+    config["runs"].append({"corpus": "europarl", "pairs": [f"lv-{code}"], "objectives": ["mt"]})
+    check(config, SCHEMA)
+    assert Run("europarl", "mt", f"lv-{code}", "base", 1) in runs(config)
+
+
+@pytest.mark.parametrize(
+    "code", ["EN", "e", "en-de", "../en", "en\n", "joint", "en_", "_en", "en.de"]
+)
+def test_other_languages_are_refused(code):
+    with pytest.raises(ConfigError, match=r"^corpora.europarl.languages\[0\]: "):
+        check(merged(PAPER, {"corpora": {"europarl": {"languages": [code]}}}), SCHEMA)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"trainig": {}}, r"config: unknown key 'trainig' \(did you mean training\?\); accepted: "),
         ({"training": {"lrr": 1}}, r"training: unknown key 'lrr' \(did you mean lr\?\); accepted"),
-        ({"training": {"lr": "5e-4"}}, r"training.lr: '5e-4' is not of type number \(in YAML: 5"),
+        (
+            {"training": {"lr": "5e-4"}},
+            r"training.lr: '5e-4' is not of type number \(in YAML: 0.0005\)$",
+        ),
         (
             {"corpora": {"europarl": {"test_sets": ["wtm18"]}}},
             r"corpora.europarl.test_sets: unknown value 'wtm18' .did you mean wmt18.*; accepted: ",
+        ),
+        ({"training": {"lr": "1e-6"}}, r"training.lr: '1e-6' .* \(in YAML: 1.0e-06\)$"),
+        ({"training": {"total_updates": "1e5"}}, r"updates: '1e5' .*integer \(in YAML: 100000\)$"),
+        ({"training": {"layers": "2.5"}}, r"training.layers: '2.5' is not of type integer$"),
+        ({"training": {"layers": 2.5}}, r"training.layers: 2.5 is not of type integer$"),
+        ({"training": {"lr": float("nan")}}, r"training.lr: nan is not a finite number"),
+        ({"training": {"weight_decay": float("inf")}}, r"weight_decay: inf is not a finite number"),
+        ({"seeds": [2**32]}, r"seeds\[0\]: 4294967296 is more than 2147483647, the most that"),
+        ({"scoring": {"sentences": 1e30}}, r"scoring.sentences: 1000.* is more than 2147483647"),
+        (
+            {"training": {"tokens_per_sample": 40000}},
+            r"^training.tokens_per_sample: 40000 do not fit",
+        ),
+        (
+            {"variants": {"x": {"tokens_per_update": 256}}},
+            r"^variants.x.tokens_per_sample: 512 do not fit an update of 256$",
+        ),
+        ({"variants": {"base\n": {}}}, r"variants: key: 'base\\n' has a line break"),
+        ({"training": {"norm": "pre\n"}}, r"training.norm: 'pre\\n' has a line break"),
+        ({"corpora": {"europarl": {"languages": [False]}}}, r"\[0\]: False .* unquoted no.*quote"),
+        ({"corpora": {"europarl": {"version": 7.4}}}, r"version: 7.4 .*string .*must be quoted"),
+        (
+            {"corpora": {"europarl": {"files": {False: "a"}}}},
+            r"europarl.files: key False.*quote it",
         ),
         ({"training": {"dropout": 1.5}}, r"training.dropout: 1.5 is greater than"),
         ({"training": {"embed_dim": 100}}, r"training.embed_dim: not divisible by 8 heads"),

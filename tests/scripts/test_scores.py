@@ -21,7 +21,14 @@ from closer_look.jobs.job import InputError
 from closer_look.jobs.manifest import read_manifest, sha256
 from scripts.analysis.scores import caption
 from scripts.data import download_test_set
-from scripts.training.score import COLUMNS, bleu_and_chrf, find_checkpoint, main, unigram_loss
+from scripts.training.score import (
+    COLUMNS,
+    bleu_and_chrf,
+    find_checkpoint,
+    main,
+    tokenizer,
+    unigram_loss,
+)
 
 CLM, MT = Run("toy", "clm", "en", "base", 1), Run("toy", "mt", "en-de", "base", 1)
 SIDES = {"en": ["There is a house .", "So what?"], "de": ["Da steht ein Haus .", "Na und?"]}
@@ -59,6 +66,22 @@ def test_the_caption_has_the_signatures():
 
 
 # The scores
+
+
+@pytest.mark.parametrize(
+    "target", ["zh", "zh_CN", "zh_cn", "zh_TW", "zh_Hant", "zh_yue", "ja", "ko"]
+)
+def test_bleu_knows_words_by_the_base_of_the_code(target):
+    text = {"ja": "私は学生です。", "ko": "나는 학생이다."}.get(target, "我们今天去学校上课。")
+    reference = text[:-1] + "！"
+    found = bleu_and_chrf([text], [reference], target)
+    assert found["bleu"] > 40  # 0 by blanks
+    assert f"tok:{target[:2]}" in found["bleu_signature"]
+
+
+def test_bleu_of_other_languages_is_as_ever():
+    assert {tokenizer(code) for code in ("de", "pt_br", "sr_latin", "simple", "kok")} == {"13a"}
+    assert tokenizer("th") == "char"
 
 
 def write_data(folder, suffix, **splits):

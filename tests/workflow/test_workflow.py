@@ -191,6 +191,52 @@ def test_a_mistake_in_the_configuration_is_one_line_before_anything_is_done(
     assert not (tmp_path / "results").exists()
 
 
+def test_a_key_given_twice_is_refused_with_its_file_and_lines(tmp_path):
+    workspace(tmp_path)
+    (tmp_path / "twice.yaml").write_text("seeds: [1]\ntraining: {lr: 0.1}\nseeds: [2]\n")
+    status, output = snakemake(tmp_path, "--dry-run", "--configfile", "twice.yaml")
+    assert status != 0
+    (error,) = (line for line in output.splitlines() if "error" in line.lower())
+    assert error.startswith("error in the configuration: ")
+    assert "twice.yaml: seeds is there twice, in lines 1 and 3" in error
+
+
+def test_numbers_on_the_command_line_are_numbers(paper):
+    status, output = snakemake(paper, "--dry-run", "--config", "seeds=[1,2]", "--", FIGURE)
+    assert status == 0, output
+    status, output = snakemake(paper, "--dry-run", "--config", "seeds=[1e0]", "--", FIGURE)
+    assert "seeds[0]: '1e0' is not of type integer (in YAML: 1)" in output
+
+
+def test_a_float_that_is_an_integer_is_the_same_run(finished):
+    change = {"training": {"total_updates": float(UPDATES), "layers": 12.0}}
+    assert DONE in finished.run("--dry-run", change=change)
+
+
+def test_a_project_whose_path_has_a_blank_works(tmp_path):
+    folder = toy_workspace(tmp_path / "My Project's")
+    python = FakeBin(folder / ".venv").python
+    target = "results/data/toy/en-de/split.json"
+    status, output = snakemake(folder, "--configfile", "toy.yaml", "--", target, python=python)
+    assert status == 0, output
+
+
+@pytest.mark.parametrize("name", ["a{b}c", "{"])
+def test_a_path_that_snakemake_would_format_is_one_line(tmp_path, name):
+    folder = workspace(tmp_path / name)
+    status, output = snakemake(folder, "--dry-run")
+    assert status != 0
+    assert f"error: {folder}: Snakemake cannot work where" in output and "Traceback" not in output
+
+
+def test_a_results_link_that_leads_nowhere_is_one_line(tmp_path):
+    workspace(tmp_path)
+    (tmp_path / "results").symlink_to("/nowhere/at/all")
+    status, output = snakemake(tmp_path, "--dry-run")
+    assert status != 0
+    assert "error: results: a link to /nowhere/at/all, which is not there" in output
+
+
 def test_a_truncated_archive_is_named_and_once_mended_the_run_goes_on(tmp_path):
     toy_workspace(tmp_path)
     path = archive(tmp_path, "de-en")

@@ -1,6 +1,7 @@
 # The configuration, checked, and what the rules share. `inputs` has their input functions.
 
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -31,7 +32,7 @@ if os.path.isdir(packages):
     sys.path.insert(0, packages)
 try:
     from closer_look import config as configuration
-    from closer_look import dependencies
+    from closer_look import config_file, dependencies
     from closer_look.inputs import PAIR, RUN, Inputs, files, languages
 except ModuleNotFoundError as error:
     sys.exit(f"error: {error.name} is not installed: pip install this workflow beside Snakemake")
@@ -40,11 +41,26 @@ dependencies.pass_on_packages()
 with open(source("../schemas/config.schema.yaml"), encoding="utf-8") as file:
     schema = yaml.safe_load(file)
 try:
+    for file in workflow.configfiles:
+        config_file.read(file)
+    config_file.adopt_types(config, workflow.config_settings.config)
     configuration.check(config, schema)
+    config.update(configuration.normalised(config, schema))
 except configuration.ConfigError as error:
     sys.exit(f"error in the configuration: {error}")
 
+# Snakemake writes these paths into its shell commands as they are, and formats what comes out.
+if os.path.exists(sys.executable):  # and is not quoted already
+    sys.executable = shlex.quote(sys.executable)
+for path in (Path.cwd(), Path(workflow.basedir)):
+    if set("{}") & set(str(path)):
+        sys.exit(f"error: {path}: Snakemake cannot work where a folder has {{ or }} in its name")
+
 results = Path("results")
+if results.is_symlink() and not results.exists():
+    sys.exit(
+        f"error: results: a link to {results.readlink()}, which is not there: make that folder"
+    )
 if results.exists() and not (results.is_dir() and os.access(results, os.W_OK)):
     sys.exit("error: results: not a folder that can be written to")
 
@@ -55,7 +71,7 @@ inputs = Inputs(
     config, schema["properties"]["figures"]["properties"]["estimator"]["enum"], speeds["V100"]
 )
 
-LANGUAGE = r"[a-z]{2,3}(_[A-Z]{2})?"
+LANGUAGE = schema["$defs"]["language"]["pattern"].strip("^$")
 
 
 wildcard_constraints:

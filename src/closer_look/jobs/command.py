@@ -27,7 +27,7 @@ def run(
     if executable is None:
         raise InputError(f"{tool}: not installed beside {sys.executable}")
     with subprocess.Popen(
-        [executable, *map(str, arguments)],
+        [*_interpreter(executable), executable, *map(str, arguments)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -47,3 +47,10 @@ def run(
     if process.returncode != 0:
         raise InputError(f"{tool}: {lines[-1] if lines else f'exit {process.returncode}'}")
     return lines
+
+
+def _interpreter(executable: str) -> list[str]:
+    """Return what runs a script of Python: its first line can name no path with a blank in it."""
+    with open(executable, "rb") as file:
+        first = file.readline(200)
+    return [sys.executable] if first.startswith(b"#!") and b"python" in first else []

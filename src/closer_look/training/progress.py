@@ -2,6 +2,7 @@
 
 import fcntl
 import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -12,8 +13,10 @@ import yaml
 from snakemake.utils import update_config
 
 from closer_look import config as experiment
+from closer_look import config_file
 
 CONFIG = Path("config/config.yaml")
+SCHEMA = Path("workflow/schemas/config.schema.yaml")
 
 
 class Progress(NamedTuple):
@@ -30,11 +33,19 @@ class Progress(NamedTuple):
 
 
 def configuration(differences: Iterable[Path]) -> dict:
-    """Return the configuration with the differences of some files, as `--configfile` has it."""
+    """Return the configuration with the differences of some files, as `--configfile` has it.
+
+    Ends the program with one line if there is a mistake in it.
+    """
     config = {}
-    for file in (CONFIG, *differences):
-        update_config(config, yaml.safe_load(Path(file).read_text()))
-    return config
+    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    try:
+        for file in (CONFIG, *differences):
+            update_config(config, config_file.read(file))
+        experiment.check(config, schema)
+    except experiment.ConfigError as error:
+        sys.exit(f"error in the configuration: {error}")
+    return experiment.normalised(config, schema)
 
 
 def runs(config: dict) -> dict[str, dict]:

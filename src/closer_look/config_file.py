@@ -1,0 +1,83 @@
+"""Files of the configuration, read without losing what YAML would lose unsaid."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from closer_look.config import ConfigError
+
+NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+
+
+def read(path: str | Path) -> dict:
+    """Return the mapping of a YAML or JSON file.
+
+    Raises `ConfigError`, one line with the file and the lines, if it is none, if it cannot be read
+    or if a key is given twice: YAML forbids that, and PyYAML keeps the last without a word.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        if Path(path).suffix == ".json":
+            text = text.replace("\t", " ")  # which YAML has not, and JSON between words only
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8; save it as such") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f"line {mark.line + 1}: " if mark else ""
+        raise ConfigError(f"{path}: {line}{getattr(error, 'problem', error)}") from None
+    for key, first, second in _repeated(node, ""):
+        raise ConfigError(
+            f"{path}: {key} is there twice, in lines {first} and {second}: join them, "
+            "since the second would wipe out the first"
+        )
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: is no mapping of keys to values")
+    return content
+
+
+def _repeated(node: yaml.Node | None, place: str) -> Iterator[tuple[str, int, int]]:
+    """Yield every key that a mapping has twice, with both lines."""
+    if isinstance(node, yaml.SequenceNode):
+        for number, item in enumerate(node.value):
+            yield from _repeated(item, f"{place}[{number}]")
+    elif isinstance(node, yaml.MappingNode):
+        lines = {}
+        for key, value in node.value:
+            name, line = f"{place}.{key.value}".removeprefix("."), key.start_mark.line + 1
+            if key.value in lines:
+                yield name, lines[key.value], line
+            lines[key.value] = line
+            yield from _repeated(value, name)
+
+
+def adopt_types(config: dict, given: dict) -> None:
+    """Make numbers, null and so on of what `--config` gave as their text, in `config`.
+
+    Snakemake takes all that stands in brackets there for text: of `seeds=[1,2]` it makes
+    `["1", "2"]`. `given` is what it made; what is not so in `config` is left alone.
+    """
+    for key, value in given.items():
+        if isinstance(value, dict) and isinstance(config.get(key), dict):
+            adopt_types(config[key], value)
+        elif config.get(key) == value:
+            config[key] = _typed(value)
+
+
+def _typed(value):
+    if isinstance(value, dict):
+        return {key: _typed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_typed(item) for item in value]
+    if value in ("true", "false", "null") or isinstance(value, str) and _is_number(value):
+        return yaml.safe_load(value)
+    return value
+
+
+def _is_number(text: str) -> bool:
+    """Tell whether YAML takes a text for a number."""
+    return yaml.SafeLoader("").resolve(yaml.ScalarNode, text, (True, False)) in NUMBERS

@@ -1,0 +1,69 @@
+import json
+
+import pytest
+
+from closer_look.config import ConfigError
+from closer_look.config_file import adopt_types, read
+
+
+def write(folder, text, name="my.yaml"):
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder / name
+
+
+def test_a_file_is_read_as_yaml_has_it(tmp_path):
+    text = "a: &x {b: 1, c: [1, 2]}\nd: {<<: *x, b: 2}\ne: no\n"
+    assert read(write(tmp_path, text)) == {
+        "a": {"b": 1, "c": [1, 2]},
+        "d": {"b": 2, "c": [1, 2]},
+        "e": False,
+    }
+    content = {"a": {"b": [1, "ä"]}}
+    assert read(write(tmp_path, json.dumps(content, indent="\t"), "my.json")) == content
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\nb: 2\n'a': 3\n", "a is there twice, in lines 1 and 3: join them"),
+        ("a:\n  b: 1\n  c: 2\n  b: 1\n", "a.b is there twice, in lines 2 and 4"),
+        ("a:\n- {x: 1}\n- {b: 1, b: 2}\n", r"a\[1\].b is there twice, in lines 3 and 3"),
+        ('{"a": 1,\n"a": 2}', "a is there twice, in lines 1 and 2"),
+        ("a: [1\nb: 2\n", "line 2: "),
+        ("a: 1\n\tb: 2\n", "line 2: "),
+        ("- a\n", "is no mapping of keys to values"),
+        ("", "is no mapping of keys to values"),
+    ],
+)
+def test_what_would_be_lost_or_cannot_be_read_is_one_line_with_the_file(tmp_path, text, message):
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError, match=f"^{path}: {message}") as error:
+        read(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_no_text_or_not_there_is_one_line(tmp_path):
+    with pytest.raises(ConfigError, match="none.yaml: No such file"):
+        read(tmp_path / "none.yaml")
+    (tmp_path / "latin.yaml").write_bytes("a: ä\n".encode("latin-1"))
+    with pytest.raises(ConfigError, match="latin.yaml: is not UTF-8"):
+        read(tmp_path / "latin.yaml")
+
+
+def test_what_the_command_line_gave_as_text_gets_its_type():
+    given = {"seeds": ["1", "2"], "training": {"lr": "1.0e-3", "noise": "null"}, "x": ["no"]}
+    config = {"seeds": ["1", "2"], "training": {"lr": "1.0e-3", "noise": "null", "layers": 4}}
+    config |= {"x": ["no"], "y": "1"}
+    adopt_types(config, given)
+    assert config == {
+        "seeds": [1, 2],
+        "training": {"lr": 0.001, "noise": None, "layers": 4},
+        "x": ["no"],  # a language, say
+        "y": "1",
+    }
+
+
+def test_what_is_not_from_the_command_line_is_left_alone():
+    config = {"seeds": [3], "training": "x"}
+    adopt_types(config, {"seeds": ["1"], "training": {"lr": "1"}})
+    assert config == {"seeds": [3], "training": "x"}
