@@ -1,6 +1,7 @@
 """Hooks into fairseq's `Trainer`: attach the blocks, record updates, follow the checkpoints."""
 
 import functools
+import math
 from collections.abc import Callable
 
 from fairseq.trainer import Trainer
@@ -114,7 +115,7 @@ def _aggregate_logging_outputs(method: Callable, trainer: Trainer, *args, **kwar
 def clip_grad_norm(method: Callable, trainer: Trainer, clip_norm: float):
     """Tell the optimizer how the gradient is scaled; LCA itself is of the unclipped one."""
     scale = _loss_scale(trainer)
-    norm = method(trainer, clip_norm)
+    norm = _finite_norm(method, trainer, clip_norm)
     optimizer = _optimizer(trainer)
     clipped = clip_norm > 0 and float(norm) > clip_norm
     optimizer.clip_coefficient = clip_norm / float(norm) if clipped else 1.0
@@ -134,6 +135,11 @@ def _reduce_and_log_stats(
     if grad_norm is not None and trainer.is_data_parallel_master:
         loss = sum(float(output["loss"]) for output in logging_outputs)
         optimizer = _optimizer(trainer)
+        update = trainer.get_num_updates()
+        _check_finite(update, "the loss", loss)
+        for lag, allocation in optimizer.allocations.items():
+            change = float(allocation.float().sum())  # float32 is what the log holds
+            _check_finite(update, f"the loss change ({lag})", change)
         facts = {
             "update": trainer.get_num_updates(),
             "loss": loss / float(sample_size),
@@ -170,6 +176,31 @@ def _probe(trainer: Trainer, facts: dict, allocations: dict) -> None:
     if facts["update"] == 1:
         facts["dropout/before"] = trainer.lca_probe.loss_with_dropout(before)
     facts["dropout/after"] = trainer.lca_probe.loss_with_dropout(after)
+
+
+def _finite_norm(method: Callable, trainer: Trainer, clip_norm: float):
+    """Return fairseq's gradient norm. Raises `ArithmeticError` where the training has diverged.
+
+    Not what fairseq raises, a `FloatingPointError`: it would look for the layer with hooks that
+    this PyTorch refuses, and end with "StopIteration". fp16's overflows pass: the step is skipped
+    with a smaller loss scale, until there is none smaller.
+    """
+    update = trainer.get_num_updates() + 1
+    try:
+        norm = method(trainer, clip_norm)
+    except FloatingPointError:  # at the smallest loss scale
+        norm = math.nan
+    _check_finite(update, "the gradient", float(norm))
+    return norm
+
+
+def _check_finite(update: int, what: str, value: float) -> None:
+    """Raise `ArithmeticError` if a value of an update is infinite or not a number."""
+    if not math.isfinite(value):
+        raise ArithmeticError(
+            f"update {update}: {what} is not finite ({value}), the training has diverged; lower "
+            "the learning rate (lr) or warm it up for longer (warmup_updates)"
+        )
 
 
 def _loss_scale(trainer: Trainer) -> float:
