@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from closer_look.data.text import read_lines, read_pairs, write_lines
+from closer_look.data.text import Member, read_lines, read_pairs, write_lines
 from closer_look.jobs.job import InputError
 
 
@@ -67,3 +67,18 @@ def test_sides_of_unequal_length_are_named(tmp_path, short):
     source, target = (write(tmp_path / side, lines[side]) for side in ("source", "target"))
     with pytest.raises(InputError, match=f"{tmp_path / short}: ends after line 1, "):
         list(read_pairs(source, target))
+
+
+@pytest.mark.parametrize("name", ["corpus.zip", "corpus.tar", "corpus.txt.gz"])
+def test_a_missing_file_is_missing_and_not_damaged(tmp_path, name):
+    path = tmp_path / name
+    text = path if name.endswith(".txt.gz") else Member(path, "*.en")
+    with pytest.raises(InputError, match=f"^{path}: no such file or directory$"):
+        list(read_lines(text))
+
+
+def test_a_file_that_could_not_be_written_is_not_there(tmp_path):
+    with pytest.raises(ZeroDivisionError), write_lines(tmp_path / "made" / "text") as write:
+        write("one")
+        raise ZeroDivisionError
+    assert [*tmp_path.rglob("*")] == [tmp_path / "made"]

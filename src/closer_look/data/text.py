@@ -21,6 +21,7 @@ from typing import BinaryIO, NamedTuple
 from backports import zstd
 
 from closer_look.jobs.job import InputError
+from lca.files import whole
 
 OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open, ".zst": zstd.open}
 OPENERS[".tgz"] = gzip.open
@@ -74,7 +75,7 @@ def open_text(text: Text) -> Iterator[BinaryIO]:
         with open_binary(Path(text)) as file:
             yield file
     elif text.archive.suffix == ".zip":
-        with zipfile.ZipFile(text.archive) as archive:
+        with open_binary(text.archive) as stream, zipfile.ZipFile(stream) as archive:
             name = next((n for n in archive.namelist() if fnmatch(n, text.pattern)), None)
             if name is None:
                 raise InputError(f"{text.archive}: no member {text.pattern}")
@@ -160,25 +161,18 @@ def write_bytes(path: str | Path) -> Iterator[BinaryIO]:
 
     The same content always gives the same bytes: the gzip header holds neither a time nor a name.
     """
-    path = Path(path)
-    temporary = path.with_name(f"{path.name}.part")
-    try:
-        with open(temporary, "wb") as file:
-            if path.suffix == ".gz":
-                with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed:
-                    yield packed
-            else:
-                yield file
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(path) as file:
+        if Path(path).suffix == ".gz":
+            with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed:
+                yield packed
+        else:
+            yield file
 
 
 @contextmanager
 def write_lines(path: str | Path) -> Iterator[Callable[[str], object]]:
     """Give a function that writes one line, to a file as `write_bytes` opens it."""
-    with (
-        write_bytes(path) as file,
-        io.TextIOWrapper(file, encoding="utf-8", newline="\n") as lines,
-    ):
+    with write_bytes(path) as file:
+        lines = io.TextIOWrapper(file, encoding="utf-8", newline="\n")
         yield lambda line: lines.write(f"{line}\n")
+        lines.detach()  # flushed, but not closed

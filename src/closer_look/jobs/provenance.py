@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from closer_look.jobs.manifest import sha256_of
-from lca.recorder import whole
+from lca.files import whole
 
 ROOT = Path(__file__).parents[3]
 CODE = ("workflow", "scripts", "src")
@@ -71,7 +71,7 @@ def attempt(path: Path, **facts) -> Iterator[None]:
 
 def attempts(path: Path) -> list[dict]:
     """Return the attempts so far: started and finished (UTC), host, and the facts of each."""
-    return json.loads(path.read_text()) if path.exists() else []
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
 
 
 def _write(path: Path, content: list[dict]) -> None:
