@@ -9,13 +9,13 @@ from fairseq.data import Dictionary
 from fairseq.models import build_model
 from test_train import parsed
 
+from closer_look.jobs.lock import locked
 from closer_look.plan import parameters, plan, with_sums
 from closer_look.status import status
 from closer_look.training import progress as module
 from closer_look.training.progress import configuration, markdown, progress, runs
 from fake_bin import ROOT, write_log
 from lca.recorder import EXTRA_UPDATES
-from scripts.training.train import locked
 from toys import OBJECTIVES
 
 RUN = "toy/clm/en/base/1"

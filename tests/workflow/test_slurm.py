@@ -29,7 +29,7 @@ EVERY = 2  # updates between its checkpoints
 MEMORY = 800  # megabytes of a job
 
 TRAIN = """
-import json, os, pickle, shutil, sys, time
+import json, os, pickle, shutil, sys, time, zipfile
 from pathlib import Path
 
 options = dict(word.removeprefix("--").split("=", 1) for word in sys.argv[2:] if "=" in word)
@@ -39,7 +39,8 @@ log.mkdir(exist_ok=True)
 save.mkdir(exist_ok=True)
 state = {"optimizer_history": [{"num_updates": 0}], "extra_state": {"previous_training_time": 0}}
 if checkpoint.exists():
-    state = pickle.loads(checkpoint.read_bytes())
+    with zipfile.ZipFile(checkpoint) as archive:
+        state = pickle.loads(archive.read("data.pkl"))
 trained, spent = state["optimizer_history"][0], state["extra_state"]["previous_training_time"]
 run = save.parent.name.rsplit("-", 1)[0]
 with open(bin / "attempts.jsonl", "a") as file:
@@ -64,7 +65,8 @@ for part in sorted((bin / "slow-log").glob("part-*")):
     shutil.copy(part, log / "copying")
     (log / "copying").rename(log / part.name)
     state["extra_state"]["previous_training_time"] = spent + time.time() - start
-    (save / "saving").write_bytes(pickle.dumps(state))
+    with zipfile.ZipFile(save / "saving", "w") as archive:
+        archive.writestr("data.pkl", pickle.dumps(state))
     (save / "saving").rename(save / "checkpoint_last.pt")
     print(f"{last} updates", flush=True)
     while held(last) and time.time() < stop:

@@ -71,7 +71,7 @@ def _read(path: Path) -> str:
 
 
 def _holder(lock: Path) -> str:
-    """Return who holds the lock of a state folder (see `train.locked`)."""
+    """Return who holds the lock of a state folder (see `lock.locked`)."""
     if lock.exists():
         with lock.open() as file:
             try:
