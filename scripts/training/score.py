@@ -14,7 +14,7 @@ from closer_look.config import Run
 from closer_look.data.text import read_lines
 from closer_look.jobs.cards import check_kernels, claimed
 from closer_look.jobs.job import InputError, job
-from closer_look.jobs.manifest import read_manifest, sha256
+from closer_look.jobs.manifest import check_bpe, check_folder, read_manifest, sha256
 
 OWN = "test"
 
@@ -111,6 +111,8 @@ def main(
     rows = []
     if test_sets:
         checkpoint = find_checkpoint(manifest)
+        check_folder(data, data.with_name(f"{data.name}.json"))
+        check_bpe(bpe)
         import torch
 
         torch.set_num_threads(threads)

@@ -28,7 +28,7 @@ from closer_look.jobs.checkpoints import (
 from closer_look.jobs.command import run as run_tool
 from closer_look.jobs.job import InputError, job
 from closer_look.jobs.lock import locked
-from closer_look.jobs.manifest import check_files, read_manifest, sha256, write_manifest
+from closer_look.jobs.manifest import check_folder, read_manifest, sha256, write_manifest
 from closer_look.jobs.time_limit import hours_left
 from closer_look.training.fairseq_options import PLUGIN, arguments
 from lca.recorder import EXTRA_UPDATES, LogError, consolidate, reached
@@ -169,9 +169,7 @@ def fit(training: Training, checkpoint: Checkpoint, words: list[str], inherit: l
 
     Raises `InputError` in the latter case, and if the data is not what its manifest says.
     """
-    remake = f"remove {training.data} and {training.data_manifest}, and they are made again"
-    files = {name: training.data / name for name in training.recipe["data"]}
-    check_files(training.data_manifest, files, remake)
+    check_folder(training.data, training.data_manifest)
     total = training.settings["total_updates"]
     options = {
         "user-dir": PLUGIN,

@@ -50,3 +50,16 @@ def check_files(manifest: Path, files: dict[str, Path], remake: str) -> None:
             raise InputError(f"{path}: missing; {remake}")
         if sha256(path) != expected[name]:
             raise InputError(f"{path}: damaged: not what {manifest} has the checksum of; {remake}")
+
+
+def check_folder(folder: Path, manifest: Path) -> None:
+    """Raise `InputError` unless the files of a folder are as when its manifest was written."""
+    files = {name: folder / name for name in read_manifest(manifest)["sha256"]}
+    check_files(manifest, files, f"remove {folder} and {manifest}, and they are made again")
+
+
+def check_bpe(model: Path, **others: Path) -> None:
+    """Raise `InputError` unless a SentencePiece model, and others of its files, are as learnt."""
+    manifest = Path(model).with_name("bpe.json")
+    remake = f"remove {manifest.parent}, and it is made again"
+    check_files(manifest, {"model": model, **others}, remake)
