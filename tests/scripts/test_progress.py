@@ -29,7 +29,7 @@ def results(tmp_path):
     """Results of a training whose log ends at update 10 of 40, 2 seconds each, in two parts."""
     folder = tmp_path / "state/toy-clm-en-base-1-0123456789ab"
     write_log(folder / "log", 10 - EXTRA_UPDATES, 5)
-    for part in (folder / "log").glob("part-*"):
+    for part in (folder / "log").glob("part-*.parquet"):
         table = pd.read_parquet(part).assign(seconds=lambda rows: 1e9 + 2.0 * rows["update"])
         table.to_parquet(part)
     (tmp_path / "logs/train/toy/clm/en/base").mkdir(parents=True)
