@@ -170,11 +170,10 @@ def start_snakemake(
         cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-        **options,
+        **{"stdout": subprocess.PIPE} | options,
     )
 
 

@@ -14,8 +14,11 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 
 from closer_look import config as experiment
 import sacrebleu
+from closer_look.jobs import slurm_outage
 from closer_look.jobs.job import InputError
 from closer_look.data.patterns import fill
+
+slurm_outage.mend()
 
 with open(f"{workflow.basedir}/schemas/config.schema.yaml") as file:
     schema = yaml.safe_load(file)
