@@ -335,6 +335,17 @@ def check(site, way, attempts):
     assert site.attempts(way) == attempts
 
 
+def test_a_zombie_is_no_running_program(tmp_path):
+    program = tmp_path / "slurm-alike"
+    shutil.copy(shutil.which("sleep"), program)
+    process = subprocess.Popen([program, "60"])
+    assert slurm_cluster.running(program.name)
+    process.kill()
+    wait(10, "a zombie", lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE)
+    assert not slurm_cluster.running(program.name)
+    process.wait()
+
+
 def test_an_undisturbed_training_takes_one_attempt(site):
     check(site, "nothing", [0])
     assert table(site, "nothing")["update"].to_pylist() == list(range(1, UPDATES + 1))
