@@ -50,6 +50,20 @@ def test_the_last_part_tells_update_loss_and_speed(results):
     assert found.loss == pytest.approx(8.0)  # of updates 6 to 10: the fake's loss is its number
 
 
+def test_a_damaged_part_and_the_state_of_another_user_tell_nothing(results, monkeypatch):
+    (folder,) = (results / "state").iterdir()
+    sorted((folder / "log").glob("part-*.parquet"))[-1].write_bytes(b"PAR1")
+
+    def refused(*arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    (folder / "lock").touch()
+    monkeypatch.setattr(module.fcntl, "flock", refused)
+    found = progress(results / "state", RUN, results / "none")
+    assert (found.update, found.holder) == (0, "")
+    assert math.isnan(found.loss)
+
+
 def test_the_trainers_log_is_ahead_of_the_parts(results):
     write_words(
         results, "train_inner | loss=7.1, num_updates=15, lr=1\n... num_updates 16 | lr 0\n"
