@@ -192,11 +192,13 @@ def reached(folder: Path) -> tuple[int, str]:
 
 def _is_intact(part: Path, first: int, last: int) -> bool:
     """Return whether a part matches its checksum; whether it can be read if it has none."""
-    intact = is_intact(part)
-    if intact is not None:
-        return intact
     try:
+        intact = is_intact(part)
+        if intact is not None:
+            return intact
         return pq.read_table(part)["update"].to_pylist() == list(range(first, last + 1))
+    except PermissionError:
+        raise
     except Exception:  # whatever damage makes pyarrow raise
         return False
 

@@ -151,6 +151,22 @@ def test_parts_of_before_there_were_checksums_are_read_through(parts, spoil):
     assert reached(parts[0].parent) == (6, f"{parts[2]}: damaged")
 
 
+def test_a_part_that_the_disk_does_not_give_is_damaged_but_one_of_another_user_is_not(
+    parts, monkeypatch
+):
+    def refuse(error):
+        def refused(path):
+            raise error
+
+        monkeypatch.setattr(lca.recorder, "is_intact", refused)
+
+    refuse(OSError(5, "Input/output error"))
+    assert reached(parts[0].parent) == (0, f"{parts[0]}: damaged")
+    refuse(PermissionError(13, "Permission denied"))
+    with pytest.raises(PermissionError):
+        reached(parts[0].parent)
+
+
 def test_a_part_that_was_about_to_replace_a_longer_one_is_taken(parts):
     """As a kill leaves it between the two steps of `resume`."""
     longer = parts[1].read_bytes()

@@ -51,7 +51,7 @@ def read(path: Path) -> Checkpoint:
             f"{path}: not a checkpoint of ours, it would run code when it is loaded: "
             f"{reason.strip()}; remove it if you do not know where it comes from"
         ) from None
-    except (Damage, FileNotFoundError):
+    except (Damage, FileNotFoundError, PermissionError):
         raise
     except Exception as error:  # whatever a broken file makes zipfile or torch raise
         raise Damage(str(error).partition("\n")[0] or type(error).__name__) from error
