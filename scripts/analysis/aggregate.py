@@ -7,7 +7,7 @@ from closer_look.analysis.losses import losses
 from closer_look.analysis.milestones import milestones
 from closer_look.config import Run
 from closer_look.jobs.job import InputError, job
-from closer_look.jobs.manifest import read_manifest
+from closer_look.jobs.manifest import check_files, read_manifest
 from lca.analysis import DataError, logs
 from lca.analysis.completeness import completeness, probes, summary
 from lca.analysis.curves import curves, head_curves
@@ -16,20 +16,22 @@ from lca.analysis.totals import totals
 TABLES = (curves, head_curves, milestones, losses, completeness, probes)
 
 
-def check(log: Path, updates: int) -> None:
-    """Raise `InputError` unless the log has each of updates 1..`updates`, the run's last."""
+def check(log: Path, manifest: Path) -> None:
+    """Raise `InputError` unless the log has each of the run's updates and is what was written."""
     remake = f"`snakemake --forcerun train -- {log}` makes it again, from the last checkpoint"
+    updates = read_manifest(manifest)["settings"]["total_updates"]
     try:
         found = logs.count_updates(log)
     except DataError as error:
         raise InputError(f"{error}; {remake}") from None
     if found != updates:
         raise InputError(f"{log}: ends at update {found} of {updates}; {remake}")
+    check_files(manifest, {"log": log}, remake)
 
 
 def main(log: Path, manifest: Path, run: Run, outputs: dict[str, Path]) -> None:
     """Write each table of the run to the file that `outputs` has under its name, and a summary."""
-    check(log, read_manifest(manifest)["settings"]["total_updates"])
+    check(log, manifest)
     tables = {table.__name__: table(log) for table in TABLES}
     tables["totals"] = totals(log, tables["head_curves"])
     found = summary(tables["completeness"])

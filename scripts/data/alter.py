@@ -11,7 +11,7 @@ from fairseq.data.indexed_dataset import MMapIndexedDataset, make_builder
 from torch import Tensor
 
 from closer_look.jobs.job import job
-from closer_look.jobs.manifest import write_manifest
+from closer_look.jobs.manifest import check_folder, write_manifest
 
 SEED = 1
 """Of the choice of sentences: the same for all sides, sizes and shares, which so are nested."""
@@ -68,9 +68,10 @@ def alter(source: Path, target: Path, max_train: int | None, noise: float) -> di
 if __name__ == "__main__":
     with job(snakemake):
         size, noise = snakemake.params.max_train, snakemake.params.noise
-        folder = Path(snakemake.output.folder)
+        source, folder = Path(snakemake.input.folder), Path(snakemake.output.folder)
+        check_folder(source, source.with_name(f"{source.name}.json"))
         facts = alter(
-            Path(snakemake.input.folder),
+            source,
             folder,
             max_train=None if size == "none" else int(size),
             noise=0.0 if noise == "none" else float(noise),

@@ -18,7 +18,7 @@ from fairseq.data.indexed_dataset import MMapIndexedDataset, best_fitting_int_dt
 from closer_look.data.text import read_lines
 from closer_look.jobs.dropped import check_dropped
 from closer_look.jobs.job import job
-from closer_look.jobs.manifest import write_manifest
+from closer_look.jobs.manifest import check_bpe, write_manifest
 
 BATCH = 20_000  # lines in memory at a time
 
@@ -102,6 +102,7 @@ if __name__ == "__main__":
     with job(snakemake):
         text = dict(snakemake.input.items())
         model, dictionary = text.pop("model"), text.pop("dictionary")
+        check_bpe(model, dictionary=dictionary)
         folder = Path(snakemake.output.folder)
         counts = binarise(
             text,

@@ -12,9 +12,10 @@ import pandas as pd
 from closer_look.analysis.frames import with_run
 from closer_look.config import Run
 from closer_look.data.text import read_lines
+from closer_look.jobs import checkpoints
 from closer_look.jobs.cards import check_kernels, claimed
 from closer_look.jobs.job import InputError, job
-from closer_look.jobs.manifest import read_manifest, sha256
+from closer_look.jobs.manifest import check_bpe, check_folder, read_manifest, sha256
 from closer_look.jobs.sentences import measure, normalised
 
 OWN = "test"
@@ -129,6 +130,9 @@ def main(
     rows = []
     if test_sets:
         checkpoint = find_checkpoint(manifest)
+        checkpoints.read(checkpoint)  # as plain data, before fairseq unpickles it
+        check_folder(data, data.with_name(f"{data.name}.json"))
+        check_bpe(bpe)
         import torch
 
         torch.set_num_threads(threads)

@@ -5,29 +5,34 @@ the outputs of a job before every attempt. The folder is named after everything 
 run, so that a changed setting never finds the model of another.
 """
 
-import fcntl
 import hashlib
 import json
-import os
 import platform
 import shlex
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, NamedTuple
 
 from closer_look.jobs import provenance
 from closer_look.jobs.cards import check_kernels, claimed
+from closer_look.jobs.checkpoints import (
+    LAST,
+    Checkpoint,
+    discard_unusable,
+    newest_checkpoint,
+    settle,
+)
 from closer_look.jobs.command import run as run_tool
 from closer_look.jobs.job import InputError, job
 from closer_look.jobs.left_out import count_left_out
-from closer_look.jobs.manifest import read_manifest, sha256, write_manifest
+from closer_look.jobs.lock import locked
+from closer_look.jobs.manifest import check_folder, read_manifest, sha256, write_manifest
 from closer_look.jobs.time_limit import hours_left
 from closer_look.training.fairseq_options import LONGEST, PLUGIN, arguments
-from lca.recorder import EXTRA_UPDATES, LogError, consolidate
+from lca.recorder import EXTRA_UPDATES, LogError, consolidate, reached
 
 RECIPE = 3
 """Raised by hand when a change of the code changes what a training yields."""
@@ -37,9 +42,6 @@ UNSHAPING = {"checkpoint_every"}
 
 ASSUMED = {"optimizer": "adam", "max_sentence_pieces": LONGEST}
 """What a training was before there was a setting for it: left out, so that it keeps its folder."""
-
-PATIENCE = 10
-"""Seconds that the processes reading data for a trainer that was killed take to notice it."""
 
 PACKAGES = ("torch", "ve-fairseq", "sentencepiece", "opustools", "numpy", "pyarrow")
 
@@ -54,70 +56,6 @@ def state_folder(root: Path, run: str, recipe: dict) -> Path:
     shaping = json.dumps([RECIPE, recipe | {"settings": settings}], sort_keys=True)
     digest = hashlib.sha256(shaping.encode()).hexdigest()
     return Path(root) / f"{run.replace('/', '-')}-{digest[:12]}"
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[int]:
-    """Hold the folder's lock, as a file descriptor that the trainer inherits.
-
-    The trainer keeps it should this process be killed, so that a second attempt cannot write
-    beside it. Raises `InputError` if somebody else holds it and does not die within `PATIENCE`.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a+") as lock:
-        deadline = time.monotonic() + PATIENCE
-        while not _try_lock(lock):
-            if time.monotonic() > deadline:
-                lock.seek(0)
-                raise InputError(
-                    f"{folder}: another process is training this model ({lock.read()})"
-                )
-            time.sleep(0.2)
-        lock.truncate(0)
-        number = os.environ.get("SLURM_JOB_ID")
-        holder = f"Slurm job {number}" if number else f"process {os.getpid()}"
-        lock.write(f"{platform.node()}, {holder}")
-        lock.flush()
-        yield lock.fileno()
-
-
-def _try_lock(file: IO) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-class Checkpoint(NamedTuple):
-    """A checkpoint, and what fairseq counts as done up to it."""
-
-    path: Path
-    updates: int = 0
-    hours: float = 0.0
-
-
-def newest_checkpoint(folder: Path) -> Checkpoint:
-    """Return the checkpoint of the most updates that can be read, or where the first will be."""
-    last = folder / "checkpoint_last.pt"
-    found = [_read(path) for path in (last, *folder.glob("checkpoint_*_*.pt"))]
-    readable = [checkpoint for checkpoint in found if checkpoint]
-    return max(readable, key=lambda checkpoint: checkpoint.updates, default=Checkpoint(last))
-
-
-def _read(path: Path) -> Checkpoint | None:
-    """Return a checkpoint, None if it is missing or broken."""
-    import torch
-
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=False, mmap=True)
-        updates = state["optimizer_history"][-1]["num_updates"]
-        return Checkpoint(path, updates, state["extra_state"]["previous_training_time"] / 3600)
-    except FileNotFoundError:
-        return None
-    except Exception as error:  # whatever a truncated file makes torch or pickle raise
-        print(f"{path}: cannot be read, is passed over: {error}", file=sys.stderr)
-        return None
 
 
 def count_devices(precision: str) -> int:
@@ -136,102 +74,182 @@ def text_settings(config: dict, corpus: str) -> dict:
     return {"corpus": config["corpora"][corpus], **shared}
 
 
-def main(
-    run: str,
-    settings: dict,
-    data: Path,
-    data_manifest: Path,
-    state: Path,
-    max_tokens: int,
-    threads: int,
-    log: Path,
-    manifest: Path,
-    gpu: int | None = None,
-    text: dict | None = None,
-    max_dropped: float = 1,
-) -> None:
-    """Train `run`, or go on with it, and write its log and manifest.
+@dataclass(frozen=True)
+class Training:
+    """A run to be trained: all that shapes it, with what means, and where its results go."""
 
-    It gets `gpu` cards, by default all. `text` is what the configuration says of the data, for the
-    record. Raises `InputError` if it had to stop for the time limit, or if more than the share
+    run: str
+    settings: dict
+    data: Path
+    data_manifest: Path
+    state: Path
+    max_tokens: int
+    threads: int
+    log: Path
+    manifest: Path
+    gpu: int | None = None
+    """Cards, by default all that are visible."""
+    text: dict | None = None
+    """What the configuration says of the data, for the record."""
+    max_dropped: float = 1
+    """The share of the text that may be too long to be trained on."""
+
+    @cached_property
+    def recipe(self) -> dict:
+        """All that shapes the run."""
+        data = read_manifest(self.data_manifest)["sha256"]
+        return {"run": self.run, "settings": self.settings, "data": data}
+
+    @cached_property
+    def folder(self) -> Path:
+        """The folder of its state."""
+        return state_folder(self.state, self.run, self.recipe)
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of its checkpoints."""
+        return self.folder / "checkpoints"
+
+    @property
+    def parts(self) -> Path:
+        """The folder of the growing log."""
+        return self.folder / "log"
+
+    @property
+    def attempts(self) -> Path:
+        """The list of the attempts at it."""
+        return self.folder / "attempts.json"
+
+    @property
+    def updates(self) -> int:
+        """The update after which it is done."""
+        return self.settings["total_updates"] + EXTRA_UPDATES
+
+    def arguments(self, devices: int) -> list[str]:
+        """Return fairseq-train's arguments that shape the run on so many cards."""
+        _, objective, languages, *_ = self.run.split("/")
+        return arguments(objective, languages, self.settings, self.max_tokens, devices)
+
+    def count_left_out(self) -> dict:
+        """Count what is too long to be trained on; an `InputError` above `max_dropped`."""
+        _, objective, languages, *_ = self.run.split("/")
+        return count_left_out(
+            self.run, self.data, objective, languages, self.settings, self.max_dropped
+        )
+
+
+def main(training: Training) -> None:
+    """Train a run, or go on with it, and write its log and manifest.
+
+    Raises `InputError` if it had to stop for the time limit, or if more than the share
     `max_dropped` of the text is too long to be trained on.
     """
-    recipe = {"run": run, "settings": settings, "data": read_manifest(data_manifest)["sha256"]}
-    _, objective, languages, _, seed = run.split("/")
-    folder = state_folder(state, run, recipe)
-    checkpoints, parts, attempts = folder / "checkpoints", folder / "log", folder / "attempts.json"
-    updates = settings["total_updates"] + EXTRA_UPDATES
     with ExitStack() as held:
-        lock = held.enter_context(locked(folder))
-        cards = held.enter_context(claimed(gpu))
-        devices = count_devices(settings["precision"])
+        lock = held.enter_context(locked(training.folder))
+        cards = held.enter_context(claimed(training.gpu))
+        devices = count_devices(training.settings["precision"])
         check_kernels()
-        checkpoint = newest_checkpoint(checkpoints)
-        words = arguments(objective, languages, settings, max_tokens, devices)
-        left_out = count_left_out(run, data, objective, languages, settings, max_dropped)
+        words = training.arguments(devices)
+        left_out = training.count_left_out()
+        checkpoint, damages = resume(training)
         about = {"devices": provenance.devices(), "code": provenance.code()}
-        held.enter_context(provenance.attempt(attempts, from_update=checkpoint.updates, **about))
-        if checkpoint.updates < updates:
-            options = {
-                "user-dir": PLUGIN,
-                "lca-log": parts,
-                "save-dir": checkpoints,
-                "restore-file": checkpoint.path,
-                "seed": seed,
-                "log-format": "simple",
-                "log-interval": max(1, settings["total_updates"] // 100),
-            }
-            limit = hours_left()
-            if limit is not None:
-                options["stop-time-hours"] = checkpoint.hours + limit
-            run_tool(
-                "fairseq-train",
-                data,
-                *(f"--{name}={value}" for name, value in options.items()),
-                *words,
-                threads=threads,
-                inherit=[lock, *cards],
-            )
-            done = newest_checkpoint(checkpoints).updates
-            if limit is not None and done < updates:
-                raise InputError(
-                    f"{run}: stopped at update {done} of {settings['total_updates']}: time limit; "
-                    "goes on when resubmitted"
-                )
-        try:
-            consolidate(parts, log, settings["total_updates"])
-        except LogError as error:
-            raise InputError(str(error)) from None
+        about |= {"from_update": checkpoint.updates, "damages": damages}
+        held.enter_context(provenance.attempt(training.attempts, **about))
+        if checkpoint.updates < training.updates:
+            fit(training, checkpoint, words, inherit=[lock, *cards])
+        finish(training, words, left_out, devices)
+
+
+def resume(training: Training) -> tuple[Checkpoint, list[str]]:
+    """Return the checkpoint to go on from, and what was found damaged, line by line.
+
+    It is the newest that is whole and that the log reaches; without one training begins anew.
+    """
+    reach, damage = reached(training.parts)
+    checkpoint, unusable = settle(training.checkpoints, reach)
+    damages = [damage] * bool(damage) + unusable
+    for line in damages:
+        print(line, file=sys.stderr)
+    if damages or reach:
+        where = f"goes on from update {checkpoint.updates}" if checkpoint.updates else "begins anew"
+        print(f"{training.run}: {where}", file=sys.stderr)
+    return checkpoint, damages
+
+
+def fit(training: Training, checkpoint: Checkpoint, words: list[str], inherit: list[int]) -> None:
+    """Have fairseq train from a checkpoint to the end, or as far as the time limit allows.
+
+    Raises `InputError` in the latter case, and if the data is not what its manifest says.
+    """
+    check_folder(training.data, training.data_manifest)
+    total = training.settings["total_updates"]
+    options = {
+        "user-dir": PLUGIN,
+        "lca-log": training.parts,
+        "save-dir": training.checkpoints,
+        "restore-file": checkpoint.path,
+        "seed": training.run.split("/")[-1],
+        "log-format": "simple",
+        "log-interval": max(1, total // 100),
+    }
+    limit = hours_left()
+    if limit is not None:
+        options["stop-time-hours"] = checkpoint.hours + limit
+    run_tool(
+        "fairseq-train",
+        training.data,
+        *(f"--{name}={value}" for name, value in options.items()),
+        *words,
+        threads=training.threads,
+        inherit=inherit,
+    )
+    done = newest_checkpoint(training.checkpoints).updates
+    if limit is not None and done < training.updates:
+        raise InputError(
+            f"{training.run}: stopped at update {done} of {total}: time limit; "
+            "goes on when resubmitted"
+        )
+
+
+def finish(training: Training, words: list[str], left_out: dict, devices: int) -> None:
+    """Write the log and the manifest of a training that is done."""
+    try:
+        consolidate(training.parts, training.log, training.settings["total_updates"])
+    except LogError as error:
+        raise InputError(f"{error}; the next attempt goes back to where it is whole") from None
     write_manifest(
-        manifest,
-        {"log": log},
-        **recipe,
-        text=text,
+        training.manifest,
+        {"log": training.log},
+        **training.recipe,
+        text=training.text,
         options=shlex.join(words),
         left_out=left_out,
-        attempts=provenance.attempts(attempts),
+        attempts=provenance.attempts(training.attempts),
         devices=devices,
-        max_tokens=max_tokens,
-        state=str(folder),
-        checkpoint_sha256=sha256(checkpoints / "checkpoint_last.pt"),
+        max_tokens=training.max_tokens,
+        state=str(training.folder),
+        checkpoint_sha256=sha256(training.checkpoints / LAST),
         python=platform.python_version(),
         packages={name: version(name) for name in PACKAGES},
     )
+    discard_unusable(training.checkpoints)
 
 
 if __name__ == "__main__":
     with job(snakemake):
         main(
-            run=snakemake.params.run,
-            settings=snakemake.params.settings,
-            data=Path(snakemake.input.data),
-            data_manifest=Path(snakemake.input.manifest),
-            state=Path(snakemake.params.state),
-            max_tokens=snakemake.resources.max_tokens,
-            threads=snakemake.threads,
-            log=Path(snakemake.output.log),
-            manifest=Path(snakemake.output.manifest),
-            gpu=snakemake.resources.get("gpu"),
-            text=text_settings(snakemake.config, snakemake.wildcards.corpus),
-            max_dropped=snakemake.config["cleaning"]["max_dropped"],
+            Training(
+                run=snakemake.params.run,
+                settings=snakemake.params.settings,
+                data=Path(snakemake.input.data),
+                data_manifest=Path(snakemake.input.manifest),
+                state=Path(snakemake.params.state),
+                max_tokens=snakemake.resources.max_tokens,
+                threads=snakemake.threads,
+                log=Path(snakemake.output.log),
+                manifest=Path(snakemake.output.manifest),
+                gpu=snakemake.resources.get("gpu"),
+                text=text_settings(snakemake.config, snakemake.wildcards.corpus),
+                max_dropped=snakemake.config["cleaning"]["max_dropped"],
+            )
         )

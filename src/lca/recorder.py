@@ -2,7 +2,7 @@
 
 A part is written, synced and renamed before its checkpoint is, so that every checkpoint finds the
 rows up to its update; rows that a killed run wrote beyond the checkpoint it resumes from are
-dropped. The parts are consolidated once training is over.
+dropped. Beside each part lies its checksum. The parts are consolidated once training is over.
 
 Columns: `update` and the facts of `FACTS`; then, for every group of values and every block,
 `GROUP/STATISTIC/BLOCK` (nats per predicted token; counts are of elements), and for every head
@@ -17,12 +17,9 @@ completed; consolidating moves them to their own row.
 """
 
 import json
-import os
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -32,6 +29,7 @@ from torch import Tensor
 from . import LAGS, PROBES, STATISTICS
 from .allocation import per_block
 from .blocks import Partition
+from .files import is_intact, remove, whole, write_checksum
 
 FACTS = {
     "update": pa.int32(),
@@ -155,54 +153,75 @@ class Recorder:
         ]
         first, last = self.rows[0][0], self.rows[-1][0]
         table = pa.Table.from_arrays(arrays, schema=self.schema)
-        write_table(table, self.folder / f"part-{first:09d}-{last:09d}.parquet")
+        _write_part(table, self.folder / f"part-{first:09d}-{last:09d}.parquet")
         self.rows = []
 
     def resume(self, update: int) -> None:
         """Drop all rows beyond `update`, the one that training was restored to (0: none).
 
-        Raises `LogError` if rows up to `update` are missing.
+        Raises `LogError` if rows up to `update` are missing or damaged.
         """
         self.rows = []
         starts = set()
         for part, first, last in _parts(self.folder):
             # Of two that start alike, the shorter was about to replace the longer.
             if first > update or first in starts:
-                part.unlink()
+                remove(part)
             elif last > update:
                 kept = pq.read_table(part).slice(0, update - first + 1)
-                write_table(kept, part.with_name(f"part-{first:09d}-{update:09d}.parquet"))
-                part.unlink()
+                _write_part(kept, part.with_name(f"part-{first:09d}-{update:09d}.parquet"))
+                remove(part)
             starts.add(first)
         _check_continuous(self.folder, update)
 
 
-@contextmanager
-def whole(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that appears under `path` as a whole or not at all, synced to the disk."""
-    unfinished = path.with_suffix(".unfinished")
-    with unfinished.open("wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
-
-
-def write_table(table: pa.Table, path: Path) -> None:
-    """Write a table under `path` as a whole or not at all."""
+def _write_part(table: pa.Table, path: Path) -> None:
+    """Write a part as a whole or not at all, and then its checksum."""
+    remove(path)  # with the checksum of an older part of the same rows
     with whole(path) as file:
         pq.write_table(table, file, **FORMAT)
+    write_checksum(path)
+
+
+def reached(folder: Path) -> tuple[int, str]:
+    """Return the update up to which the log in `folder` is whole, and what is wrong after it.
+
+    That is one line, or nothing if the log just ends there.
+    """
+    reach, start = 0, 0
+    for part, first, last in _parts(folder):
+        if first == start:  # about to be replaced by the one before
+            continue
+        if first != reach + 1:
+            return reach, f"{part}: starts at update {first} instead of {reach + 1}"
+        if not _is_intact(part, first, last):
+            return reach, f"{part}: damaged"
+        reach, start = last, first
+    return reach, ""
+
+
+def _is_intact(part: Path, first: int, last: int) -> bool:
+    """Return whether a part matches its checksum; whether it can be read if it has none."""
+    try:
+        intact = is_intact(part)
+        if intact is not None:
+            return intact
+        return pq.read_table(part)["update"].to_pylist() == list(range(first, last + 1))
+    except PermissionError:
+        raise
+    except Exception:  # whatever damage makes pyarrow raise
+        return False
 
 
 def consolidate(folder: Path, target: Path, updates: int) -> None:
     """Write the parts in `folder` as one log of exactly the rows 1..`updates`.
 
     The parts must reach `EXTRA_UPDATES` further, whose gradients complete the last values. Raises
-    `LogError` if rows are missing.
+    `LogError` if rows are missing or damaged.
     """
     _check_continuous(folder, updates + EXTRA_UPDATES)
     tables = (pq.read_table(part) for part, _, _ in _parts(folder))
-    with whole(Path(target)) as file:
+    with whole(target) as file:
         writer = None
         for table in _in_own_rows(tables):
             writer = writer or pq.ParquetWriter(file, table.schema, **FORMAT)
@@ -245,10 +264,6 @@ def _parts(folder: Path) -> list[tuple[Path, int, int]]:
 
 def _check_continuous(folder: Path, last_update: int) -> None:
     """Raise `LogError` unless the parts hold each of updates 1..`last_update` exactly once."""
-    expected = 1
-    for part, first, last in _parts(folder):
-        if first != expected:
-            raise LogError(f"{part}: starts at update {first} instead of {expected}")
-        expected = last + 1
-    if expected != last_update + 1:
-        raise LogError(f"{folder}: ends at update {expected - 1} instead of {last_update}")
+    reach, flaw = reached(folder)
+    if flaw or reach != last_update:
+        raise LogError(flaw or f"{folder}: ends at update {reach} instead of {last_update}")

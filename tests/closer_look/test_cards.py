@@ -115,6 +115,75 @@ def test_the_trainer_of_a_dead_process_keeps_its_card(machine, monkeypatch):
         assert taken() == first
 
 
+def lock_folder(tmp_path):
+    return tmp_path / f"cards-{os.getuid()}-machine"
+
+
+def test_a_part_of_a_card_is_locked_too(machine, monkeypatch):
+    machine(1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-GPU-5e/1/0")
+    with claimed():
+        assert taken() == "MIG-GPU-5e/1/0"
+
+
+def test_the_locks_are_their_owners_alone(machine, tmp_path):
+    machine(1)
+    with claimed():
+        assert lock_folder(tmp_path).stat().st_mode & 0o777 == 0o700
+
+
+def test_what_a_lock_held_is_not_emptied(machine, tmp_path):
+    machine(1)
+    lock_folder(tmp_path).mkdir(mode=0o700)
+    (lock_folder(tmp_path) / "0").write_text("of somebody")
+    with claimed():
+        pass
+    assert (lock_folder(tmp_path) / "0").read_text() == "of somebody"
+
+
+def linked_lock(folder, valuable):
+    folder.mkdir(mode=0o700)
+    (folder / "0").symlink_to(valuable)
+
+
+def linked_folder(folder, valuable):
+    folder.symlink_to(valuable.parent)
+
+
+def writable_folder(folder, valuable):
+    folder.mkdir()
+    folder.chmod(0o777)
+
+
+def file_instead(folder, valuable):
+    folder.touch()
+
+
+@pytest.mark.parametrize("trap", [linked_lock, linked_folder, writable_folder, file_instead])
+def test_a_trap_in_the_folder_for_all_is_one_line_and_harms_nothing(machine, tmp_path, trap):
+    machine(1)
+    valuable = tmp_path / "home" / "0"
+    valuable.parent.mkdir()
+    valuable.write_text("thesis")
+    trap(lock_folder(tmp_path), valuable)
+    with (
+        pytest.raises(InputError, match=r"^[^\n]*; remove it, or set TMPDIR to a folder of"),
+        claimed(),
+    ):
+        pass
+    assert valuable.read_text() == "thesis"
+    assert [*valuable.parent.iterdir()] == [valuable]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="giving a folder away takes root")
+def test_a_folder_of_another_user_is_refused(machine, tmp_path):
+    machine(1)
+    lock_folder(tmp_path).mkdir(mode=0o700)
+    os.chown(lock_folder(tmp_path), 12345, 12345)
+    with pytest.raises(InputError, match="another user owns it"), claimed():
+        pass
+
+
 @pytest.fixture
 def card(machine, monkeypatch):
     """Return a function that sets the one card's name, its capability and PyTorch's kernels."""

@@ -19,6 +19,55 @@ def test_the_last_line_tells_why_a_tool_failed(monkeypatch):
         run("python", "-c", program)
 
 
+CAUSE = """
+def fail():
+    raise FloatingPointError("gradients are NaN\\nin layer 3")
+"""
+CHAINS = {
+    "while it was handled": """
+try:
+    fail()
+except FloatingPointError:
+    next(iter([]))
+""",
+    "by it": """
+try:
+    fail()
+except FloatingPointError as error:
+    raise RuntimeError("worker 0 failed") from error
+""",
+    "of which one was handled": """
+import traceback
+try:
+    {}["unimportant"]
+except KeyError:
+    traceback.print_exc()
+try:
+    fail()
+except FloatingPointError:
+    raise StopIteration
+""",
+    "that is ignored at the end": """
+class Loader:
+    def __del__(self):
+        raise AssertionError("can only test a child process")
+loader = Loader()
+fail()
+""",
+    "and the last words of another process": """
+import atexit
+atexit.register(print, "leaked semaphores")
+fail()
+""",
+}
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_of_an_exception_and_another_the_cause_tells_why(chain):
+    with pytest.raises(InputError, match="^python: FloatingPointError: gradients are NaN$"):
+        run("python", "-c", CAUSE + CHAINS[chain])
+
+
 def test_a_silent_failure_has_its_status():
     with pytest.raises(InputError, match="^python: exit 3$"):
         run("python", "-c", "raise SystemExit(3)")

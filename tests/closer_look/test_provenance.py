@@ -1,5 +1,6 @@
 import json
 import subprocess
+import sys
 
 import pytest
 
@@ -43,6 +44,51 @@ def test_without_git_the_code_is_a_checksum(root):
     (root / "scripts/__pycache__/train.pyc").write_text("another interpreter's")
     assert code(root) == before
     (root / "scripts/train.py").write_text("other")
+    assert code(root)["sha256"] != before["sha256"]
+
+
+CHURN = """
+import sys
+from itertools import count
+from pathlib import Path
+
+folder = Path(sys.argv[1])
+print("ready", flush=True)
+for number in count():
+    path = folder / f"__pycache__/train.cpython-311.pyc.{number % 50}"
+    path.write_text("written beside, then renamed")
+    path.unlink()
+"""
+
+
+@pytest.mark.parametrize("with_git", [True, False])
+def test_what_python_and_numba_leave_beside_the_code_is_no_code(root, with_git):
+    if with_git:
+        git(root, "init")
+        (root / ".gitignore").write_text("__pycache__/\n")
+    before = code(root)
+    for name in ("cpu_kernel-12.py311.nbi", "cpu_kernel-12.py311.1.nbc"):
+        (root / "scripts/__pycache__" / name).write_text("compiled")
+    churn = subprocess.Popen(
+        [sys.executable, "-c", CHURN, root / "scripts"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        churn.stdout.readline()
+        assert [code(root) for _ in range(20)] == [before] * 20
+    finally:
+        churn.kill()
+        churn.communicate()
+    (root / "scripts/new.py").write_text("not committed yet")
+    assert code(root)["sha256"] != before["sha256"]
+
+
+def test_a_file_of_git_that_is_gone_is_a_change(root):
+    git(root, "init")
+    git(root, "add", "workflow", "scripts/train.py")
+    git(root, "commit", "-m", "first")
+    before = code(root)
+    (root / "scripts/train.py").unlink()
+    assert code(root)["modified"]
     assert code(root)["sha256"] != before["sha256"]
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from closer_look.data import text
 from closer_look.data.text import copy_lines, read_lines, read_pairs, write_lines
 from closer_look.jobs.job import InputError
+from closer_look.jobs.members import Member
 
 
 def write(path, lines):
@@ -123,3 +124,18 @@ def test_lines_of_the_greatest_length_are_copied(tmp_path, monkeypatch, lines):
     assert copy_lines(path, copied := io.BytesIO()) == len(lines)
     assert copied.getvalue() == path.read_bytes()
     assert len(list(read_lines(path))) == len(lines)
+
+
+@pytest.mark.parametrize("name", ["corpus.zip", "corpus.tar", "corpus.txt.gz"])
+def test_a_missing_file_is_missing_and_not_damaged(tmp_path, name):
+    path = tmp_path / name
+    text = path if name.endswith(".txt.gz") else Member(path, "*.en")
+    with pytest.raises(InputError, match=f"^{path}: no such file or directory$"):
+        list(read_lines(text))
+
+
+def test_a_file_that_could_not_be_written_is_not_there(tmp_path):
+    with pytest.raises(ZeroDivisionError), write_lines(tmp_path / "made" / "text") as write:
+        write("one")
+        raise ZeroDivisionError
+    assert [*tmp_path.rglob("*")] == [tmp_path / "made"]

@@ -1,5 +1,6 @@
 import pytest
 
+from closer_look.jobs import slurm
 from closer_look.jobs.time_limit import RESERVE, hours_left, parse
 
 
@@ -65,3 +66,23 @@ def test_a_job_without_squeue_has_no_limit(monkeypatch, tmp_path):
     monkeypatch.setenv("SLURM_JOB_ID", "12")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert hours_left() is None
+
+
+def test_a_controller_that_does_not_answer_at_once_is_asked_again(squeue, tmp_path, monkeypatch):
+    """Its silence is no missing limit."""
+    monkeypatch.setattr(slurm, "PAUSE", 0.01)
+    asked = tmp_path / "asked"
+    squeue(f"1:00; [ -e {asked} ] || {{ touch {asked}; exit 1; }}")
+    assert hours_left() == pytest.approx(30 / 3600)
+
+
+def test_a_controller_that_stays_away_is_given_up(squeue, monkeypatch):
+    monkeypatch.setattr(slurm, "PAUSE", 0.01)
+    monkeypatch.setattr(slurm, "PATIENCE", 0.05)
+    squeue("1:00; exit 1")
+    assert hours_left() is None
+
+
+def test_a_job_that_slurm_no_longer_knows_is_not_asked_for_again(squeue):
+    squeue("; echo slurm_load_jobs error: Invalid job id specified >&2; exit 1")
+    assert slurm.ask("12", "%T") == ""

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -224,6 +225,57 @@ def test_steps_that_overflow_are_counted_but_are_no_updates(data, tmp_path, monk
     assert rows[0]["overflows"] == len(losses)
     assert rows[0]["loss_scale"] == 2**26 / 2 ** len(losses)
     assert sum(row["overflows"] for row in rows) == 4 * len(batches) - len(rows)
+
+
+DIVERGED = "the training has diverged; lower the learning rate \\(lr\\) or warm it up"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("optimizer", ["lca_adam", "lca_sgd"])
+@pytest.mark.parametrize("objective", ARCHITECTURES)
+def test_divergence_names_the_update_and_leaves_only_true_rows(
+    data, tmp_path, objective, optimizer, precision
+):
+    common = PRECISIONS.get(precision, [])
+    trainer, batches = start(
+        data, tmp_path, objective, "--lr=1e30", optimizer=optimizer, common=common
+    )
+    with pytest.raises(ArithmeticError, match=DIVERGED) as error:
+        for samples in batches:
+            trainer.train_step(samples)
+    rows = trainer.lca_recorder.rows
+    assert f"update {len(rows) + 1}: the " in str(error.value)
+    for row in rows:
+        assert all(value is None or math.isfinite(value) for value in row)
+
+
+def test_a_loss_that_is_not_finite_is_divergence_even_with_a_finite_gradient(
+    data, tmp_path, monkeypatch
+):
+    trainer, batches = start(data, tmp_path, "clm")
+    trainer.train_step(batches[0])
+    step = trainer.task.train_step
+
+    def infinite(*arguments, **options):
+        loss, size, output = step(*arguments, **options)
+        return loss, size, output | {"loss": torch.tensor(math.inf)}
+
+    monkeypatch.setattr(trainer.task, "train_step", infinite)
+    with pytest.raises(
+        ArithmeticError, match=f"^update 2: the loss is not finite .inf., {DIVERGED}"
+    ):
+        trainer.train_step(batches[1])
+    assert [row[0] for row in trainer.lca_recorder.rows] == [1]
+
+
+def test_fp16_diverges_when_no_loss_scale_is_small_enough(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "cuda", lambda tensor: tensor)
+    options = ["--fp16-init-scale=4", "--lr=1e30"]
+    trainer, batches = start(data, tmp_path, "clm", *options, common=PRECISIONS["fp16"])
+    with pytest.raises(ArithmeticError, match=f"^update 2: the gradient is not .*, {DIVERGED}"):
+        for samples in 10 * batches:
+            trainer.train_step(samples)
+    assert [row[0] for row in trainer.lca_recorder.rows] == [1]
 
 
 def test_the_loss_scale_does_not_change_the_allocation(data, tmp_path):

@@ -1,4 +1,5 @@
 import json
+import random
 
 import pyarrow.parquet as pq
 import pytest
@@ -9,7 +10,7 @@ import toys
 from lca import LAGS, STATISTICS
 from lca.allocation import empty, per_block
 from lca.blocks import partition
-from lca.recorder import LogError, Recorder, columns, consolidate
+from lca.recorder import LogError, Recorder, columns, consolidate, reached
 
 PART = partition(toys.model("clm"))
 
@@ -102,6 +103,82 @@ def test_a_gap_is_an_error_that_names_the_part(tmp_path):
     ):
         consolidate(tmp_path, tmp_path / "log.parquet", 5)
     assert not (tmp_path / "log.parquet").exists()
+
+
+@pytest.fixture
+def parts(tmp_path):
+    """Three parts of three updates each."""
+    recorder = Recorder(tmp_path, PART, {})
+    for first in (1, 4, 7):
+        record(recorder, range(first, first + 3))
+        recorder.close_part()
+    return sorted(tmp_path.glob("part-*.parquet"))
+
+
+def test_a_log_without_damage_is_reached_to_its_end(parts):
+    assert reached(parts[0].parent) == (9, "")
+
+
+def test_every_flipped_bit_is_noticed_and_the_log_ends_before_its_part(parts):
+    content = parts[1].read_bytes()
+    for position in random.Random(1).sample(range(8 * len(content)), 100):
+        flipped = bytearray(content)
+        flipped[position // 8] ^= 1 << position % 8
+        parts[1].write_bytes(flipped)
+        assert reached(parts[1].parent) == (3, f"{parts[1]}: damaged")
+    with pytest.raises(LogError, match=f"^{parts[1]}: damaged$"):
+        consolidate(parts[1].parent, parts[1].with_name("log.parquet"), 8)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_log_ends_before_a_part_that_is_lost(parts, number):
+    parts[number].unlink()
+    update, damage = reached(parts[number].parent)
+    assert update == 3 * number
+    following = 3 * (number + 1) + 1
+    assert damage.endswith(f"starts at update {following} instead of {update + 1}" * (number < 2))
+
+
+@pytest.mark.parametrize("spoil", [b"", b"PAR1 and no more"])
+def test_parts_of_before_there_were_checksums_are_read_through(parts, spoil):
+    for part in parts:
+        part.with_name(f"{part.name}.sha256").unlink()
+    assert reached(parts[0].parent) == (9, "")
+    parts[2].write_bytes(spoil)
+    assert reached(parts[0].parent) == (6, f"{parts[2]}: damaged")
+
+
+def test_a_part_that_the_disk_does_not_give_is_damaged_but_one_of_another_user_is_not(
+    parts, monkeypatch
+):
+    def refuse(error):
+        def refused(path):
+            raise error
+
+        monkeypatch.setattr(lca.recorder, "is_intact", refused)
+
+    refuse(OSError(5, "Input/output error"))
+    assert reached(parts[0].parent) == (0, f"{parts[0]}: damaged")
+    refuse(PermissionError(13, "Permission denied"))
+    with pytest.raises(PermissionError):
+        reached(parts[0].parent)
+
+
+def test_a_part_that_was_about_to_replace_a_longer_one_is_taken(parts):
+    """As a kill leaves it between the two steps of `resume`."""
+    longer = parts[1].read_bytes()
+    Recorder(parts[0].parent, PART, {}).resume(5)
+    parts[1].write_bytes(longer)
+    assert reached(parts[0].parent) == (5, "")
+
+
+def test_a_part_that_is_written_again_has_its_own_checksum(parts):
+    recorder = Recorder(parts[0].parent, PART, {})
+    for part in parts[2:]:
+        part.unlink()  # but not its checksum
+    record(recorder, range(7, 10))  # at another time
+    recorder.close_part()
+    assert reached(parts[0].parent) == (9, "")
 
 
 def test_a_full_disk_leaves_no_half_written_part(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import pytest
 import synthetic
 from closer_look.config import Run
 from closer_look.jobs.job import InputError
+from closer_look.jobs.manifest import sha256
 from scripts.analysis.aggregate import TABLES, main
 
 RUN = Run("europarl", "clm", "en", "base", 2)
@@ -24,7 +25,8 @@ def log(tmp_path_factory):
 
 def aggregate(log, folder, total_updates=12):
     manifest = folder / "run.json"
-    manifest.write_text(json.dumps({"settings": {"total_updates": total_updates}}))
+    facts = {"settings": {"total_updates": total_updates}, "sha256": {"log": sha256(log)}}
+    manifest.write_text(json.dumps(facts))
     outputs = {name: folder / f"{name}.parquet" for name in NAMES}
     main(log, manifest, RUN, outputs | {"summary": folder / "summary.csv"})
     return {name: pd.read_parquet(path) for name, path in outputs.items()}
@@ -64,3 +66,14 @@ def test_a_broken_log_is_refused_with_the_command_that_makes_it(tmp_path):
     log.write_text("nothing")
     with pytest.raises(InputError, match=r"log.parquet: cannot be read.*; `snakemake --forcerun"):
         aggregate(log, tmp_path)
+
+
+def test_a_log_that_was_changed_since_is_refused(log, tmp_path):
+    aggregate(log, tmp_path)
+    changed = bytearray(log.read_bytes())
+    changed[len(changed) // 2] ^= 1
+    log = tmp_path / "log.parquet"
+    log.write_bytes(changed)
+    command = re.escape(f"`snakemake --forcerun train -- {log}`")
+    with pytest.raises(InputError, match=f"^{log}: damaged: .*run.json.*; {command}"):
+        main(log, tmp_path / "run.json", RUN, {})

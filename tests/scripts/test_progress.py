@@ -9,13 +9,13 @@ from fairseq.data import Dictionary
 from fairseq.models import build_model
 from test_train import parsed
 
+from closer_look.jobs.lock import locked
 from closer_look.plan import parameters, plan, with_sums
 from closer_look.status import status
 from closer_look.training import progress as module
 from closer_look.training.progress import configuration, markdown, progress, runs
 from fake_bin import ROOT, write_log
 from lca.recorder import EXTRA_UPDATES
-from scripts.training.train import locked
 from toys import OBJECTIVES
 
 RUN = "toy/clm/en/base/1"
@@ -29,7 +29,7 @@ def results(tmp_path):
     """Results of a training whose log ends at update 10 of 40, 2 seconds each, in two parts."""
     folder = tmp_path / "state/toy-clm-en-base-1-0123456789ab"
     write_log(folder / "log", 10 - EXTRA_UPDATES, 5)
-    for part in (folder / "log").glob("part-*"):
+    for part in (folder / "log").glob("part-*.parquet"):
         table = pd.read_parquet(part).assign(seconds=lambda rows: 1e9 + 2.0 * rows["update"])
         table.to_parquet(part)
     (tmp_path / "logs/train/toy/clm/en/base").mkdir(parents=True)
@@ -48,6 +48,20 @@ def test_the_last_part_tells_update_loss_and_speed(results):
     found = look(results)
     assert (found.update, found.seconds, found.holder) == (10, 2.0, "")
     assert found.loss == pytest.approx(8.0)  # of updates 6 to 10: the fake's loss is its number
+
+
+def test_a_damaged_part_and_the_state_of_another_user_tell_nothing(results, monkeypatch):
+    (folder,) = (results / "state").iterdir()
+    sorted((folder / "log").glob("part-*.parquet"))[-1].write_bytes(b"PAR1")
+
+    def refused(*arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    (folder / "lock").touch()
+    monkeypatch.setattr(module.fcntl, "flock", refused)
+    found = progress(results / "state", RUN, results / "none")
+    assert (found.update, found.holder) == (0, "")
+    assert math.isnan(found.loss)
 
 
 def test_the_trainers_log_is_ahead_of_the_parts(results):

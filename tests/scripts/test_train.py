@@ -1,8 +1,5 @@
 import copy
-import os
-import platform
 import re
-import subprocess
 from collections import Counter, defaultdict
 from itertools import chain
 from pathlib import Path
@@ -23,7 +20,7 @@ from lca.blocks import partition
 from lca.recorder import EXTRA_UPDATES
 from scripts.analysis import table2
 from scripts.training import train
-from scripts.training.train import count_devices, locked, newest_checkpoint, state_folder
+from scripts.training.train import count_devices, state_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # from Hydra
 
@@ -337,92 +334,6 @@ def test_the_state_does_not_depend_on_the_order_of_the_settings():
     assert folder_of(settings=dict(reversed(PAPER.items()))) == folder_of()
     assert folder_of().parent == Path("state")
     assert folder_of().name.startswith("c-clm-en-base-1-")
-
-
-@pytest.fixture
-def impatient(monkeypatch):
-    monkeypatch.setattr(train, "PATIENCE", 0.1)
-
-
-@pytest.mark.usefixtures("impatient")
-def test_a_model_is_trained_by_one_process_at_a_time(tmp_path):
-    folder = tmp_path / "state" / "run"
-    refused = pytest.raises(InputError, match=f"^{folder}: another process is training")
-    with locked(folder), locked(tmp_path / "state" / "other"), refused, locked(folder):
-        pass
-    with locked(folder):
-        pass
-
-
-@pytest.mark.usefixtures("impatient")
-def test_who_trains_a_model_is_said(tmp_path, monkeypatch):
-    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    for holder in (f"process {os.getpid()}", "Slurm job 12"):
-        refused = pytest.raises(InputError, match=rf"\({platform.node()}, {holder}\)$")
-        with locked(tmp_path), refused, locked(tmp_path):
-            pass
-        monkeypatch.setenv("SLURM_JOB_ID", "12")
-
-
-def test_a_process_that_is_about_to_die_is_waited_for(tmp_path):
-    with locked(tmp_path) as lock:
-        subprocess.Popen(["sleep", "0.5"], pass_fds=[lock])
-    with locked(tmp_path):
-        pass
-
-
-@pytest.mark.usefixtures("impatient")
-def test_a_trainer_keeps_the_lock_of_its_dead_parent(tmp_path):
-    with locked(tmp_path) as lock:
-        trainer = subprocess.Popen(["sleep", "60"], pass_fds=[lock])
-    try:
-        with pytest.raises(InputError, match="another process"), locked(tmp_path):
-            pass
-    finally:
-        trainer.kill()
-        trainer.wait()
-    with locked(tmp_path):
-        pass
-
-
-def save(path, updates):
-    history, extra = [{"num_updates": updates}], {"previous_training_time": 36.0 * updates}
-    state = {"optimizer_history": history, "extra_state": extra, "model": torch.ones(999)}
-    torch.save(state, path)
-    return path
-
-
-def truncate(path):
-    path.write_bytes(path.read_bytes()[:-1000])
-
-
-def test_without_checkpoints_the_last_is_where_the_first_will_be(tmp_path):
-    assert newest_checkpoint(tmp_path / "none") == (tmp_path / "none" / "checkpoint_last.pt", 0, 0)
-
-
-def test_the_newest_checkpoint_is_that_of_the_most_updates(tmp_path):
-    last = save(tmp_path / "checkpoint_last.pt", 20)
-    save(tmp_path / "checkpoint_1_9.pt", 9)
-    assert newest_checkpoint(tmp_path) == (last, 20, 0.2)
-    newer = save(tmp_path / "checkpoint_2_100.pt", 100)
-    assert newest_checkpoint(tmp_path) == (newer, 100, 1.0)
-
-
-def test_a_truncated_checkpoint_is_passed_over(tmp_path, capsys):
-    last = save(tmp_path / "checkpoint_last.pt", 300)
-    truncate(last)
-    save(tmp_path / "checkpoint_1_90.pt", 90)
-    good = save(tmp_path / "checkpoint_1_100.pt", 100)
-    truncate(save(tmp_path / "checkpoint_1_200.pt", 200))
-    assert newest_checkpoint(tmp_path).path == good
-    assert f"{last}: cannot be read, is passed over" in capsys.readouterr().err
-
-
-def test_with_nothing_but_broken_checkpoints_training_starts_anew(tmp_path):
-    last = save(tmp_path / "checkpoint_last.pt", 300)
-    truncate(last)
-    (tmp_path / "checkpoint_1_100.pt").touch()
-    assert newest_checkpoint(tmp_path) == (last, 0, 0)
 
 
 def test_fp16_is_refused_on_the_cpu(monkeypatch):

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import venv
+import zipfile
 from pathlib import Path
 
 from snakemake.api import SnakemakeApi
@@ -65,16 +66,17 @@ class MMapIndexedDataset:
             yield SimpleNamespace(write=lambda sizes: Path(path).write_text(str(sizes)))
 """,
     "torch/__init__.py": """
-import pickle
-from . import cuda, nn
+import pickle, zipfile
+from . import cuda, nn, serialization
 
 def load(path, **options):
-    with open(path, "rb") as file:
-        return pickle.load(file)
+    with zipfile.ZipFile(path) as archive:
+        return pickle.loads(archive.read("data.pkl"))
 
 def __getattr__(name):
     return type(name, (), {})
 """,
+    "torch/serialization.py": "from contextlib import nullcontext as safe_globals",
     "torch/cuda.py": "def device_count(): return 0",
     "torch/nn.py": "class Module: pass",
 }
@@ -129,7 +131,8 @@ def _write_checkpoint(folder: Path) -> None:
     folder.mkdir()
     state = {"optimizer_history": [{"num_updates": UPDATES + EXTRA_UPDATES}]}
     state["extra_state"] = {"previous_training_time": 1.0}
-    (folder / "checkpoint_last.pt").write_bytes(pickle.dumps(state))
+    with zipfile.ZipFile(folder / "checkpoint_last.pt", "w") as archive:
+        archive.writestr("data.pkl", pickle.dumps(state))
 
 
 def write_log(folder: Path, updates: int, every: int | None = None) -> None:
@@ -171,11 +174,10 @@ def start_snakemake(
         cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-        **options,
+        **{"stdout": subprocess.PIPE} | options,
     )
 
 

@@ -63,7 +63,7 @@ class Cluster:
         _refuse_unsuitable()
         self.root = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
         self.root.chmod(0o755)  # munge wants its socket to be reachable by all
-        self.daemons = []
+        self.daemons = {}
         try:
             self._configure()
             self._start()
@@ -80,13 +80,8 @@ class Cluster:
                 run("scancel", "--user=root", "--signal=KILL")
                 run("scancel", "--user=root")
                 _wait(20, "the last jobs", lambda: not _steps())
-        for daemon in reversed(self.daemons):
-            daemon.terminate()
-            try:
-                daemon.wait(20)
-            except subprocess.TimeoutExpired:
-                daemon.kill()
-                daemon.wait()
+        for name in reversed(self.daemons):
+            self._stop(name)
         for step in _steps() if up else []:  # what no daemon could end
             for process in (*step.children(recursive=True), step):
                 with suppress(psutil.NoSuchProcess):
@@ -145,8 +140,7 @@ class Cluster:
             *(f"--{name}-file={self.root}/munged.{name}" for name in ("pid", "log", "seed")),
         )
         _wait(10, "munged", munge.exists)
-        self._daemon("slurmctld", "-D", "-c")
-        _wait(20, "slurmctld", lambda: "is UP" in run("scontrol", "ping"))
+        self.start_controller("-c")
         self._daemon("slurmd", "-D")
         _wait(20, "the node", lambda: self.state() == "idle")
 
@@ -161,11 +155,29 @@ class Cluster:
                 env=_environment(),
                 preexec_fn=_die_with_parent,
             )
-        self.daemons.append(daemon)
+        self.daemons[command[0]] = daemon
+
+    def _stop(self, name: str) -> None:
+        daemon = self.daemons[name]
+        daemon.terminate()
+        try:
+            daemon.wait(20)
+        except subprocess.TimeoutExpired:
+            daemon.kill()
+            daemon.wait()
 
     def state(self) -> str:
         """Return the node's state, such as `idle`, `mix` or `down`."""
         return run("sinfo", "--noheader", "--format=%t").rstrip("*")
+
+    def start_controller(self, *options: str) -> None:
+        """Start the controller, which goes on from the state of before unless `-c` clears it."""
+        self._daemon("slurmctld", "-D", *options)
+        _wait(20, "slurmctld", lambda: "is UP" in run("scontrol", "ping"))
+
+    def stop_controller(self) -> None:
+        """Have no controller answer: jobs run on."""
+        self._stop("slurmctld")
 
     def fail_node(self) -> None:
         """Have the node fail, with all that runs on it, and come back."""
@@ -190,9 +202,14 @@ def run(*command: str) -> str:
 
 def _steps() -> list[psutil.Process]:
     """Return the processes that each look after a step of a job."""
+    return running("slurmstepd")
+
+
+def running(name: str) -> list[psutil.Process]:
+    """Return the processes of a program that run: of a zombie there is but its status."""
     found = psutil.process_iter(["name", "status"])
     living = (process for process in found if process.info["status"] != psutil.STATUS_ZOMBIE)
-    return [process for process in living if process.info["name"] == "slurmstepd"]
+    return [process for process in living if process.info["name"] == name]
 
 
 def _refuse_unsuitable() -> None:
@@ -202,7 +219,7 @@ def _refuse_unsuitable() -> None:
     if "SLURM_CONF" in os.environ or "SLURM_JOB_ID" in os.environ:
         raise Unavailable("a Slurm is already there: SLURM_CONF or SLURM_JOB_ID is set")
     for name in ("slurmctld", "slurmd", "slurmstepd"):
-        if subprocess.run(["pgrep", "-x", name], stdout=subprocess.DEVNULL).returncode == 0:
+        if running(name):
             raise Unavailable(f"a Slurm is already there: {name} is running")
     if not _host() or not _resolves(_host()):
         raise Unavailable(f"this machine's name ({_host()}) has no address")

@@ -292,7 +292,7 @@ def test_a_training_stops_at_its_time_limit_and_goes_on(folder, tmp_path, monkey
     expected = pq.read_table(run_folder(folder, "mlm") / "log.parquet").drop_columns("seconds")
     monkeypatch.chdir(folder)
     data = Path("results/data/toy/en-de/bin/en")
-    job = dict(
+    training = train.Training(
         run="toy/mlm/en/base/1",
         settings=TRAINING,
         data=data,
@@ -306,15 +306,15 @@ def test_a_training_stops_at_its_time_limit_and_goes_on(folder, tmp_path, monkey
     monkeypatch.setattr("train.hours_left", lambda: 0.01 / 3600)
     stopped = rf"^toy/mlm/en/base/1: stopped at update (\d+) of {UPDATES}: time limit; goes on"
     with pytest.raises(InputError, match=stopped) as first:
-        train.main(**job)
+        train.main(training)
     with pytest.raises(InputError, match=stopped) as second:
-        train.main(**job)
+        train.main(training)
     updates = [int(re.match(stopped, str(error.value))[1]) for error in (first, second)]
     assert 0 < updates[0] < updates[1] < UPDATES  # the time before counts in neither
-    assert not job["log"].exists()
+    assert not training.log.exists()
     monkeypatch.setattr("train.hours_left", lambda: None)
-    train.main(**job)
-    assert pq.read_table(job["log"]).drop_columns("seconds").equals(expected)
+    train.main(training)
+    assert pq.read_table(training.log).drop_columns("seconds").equals(expected)
 
 
 def test_the_log_is_gradient_times_displacement(folder, tmp_path):

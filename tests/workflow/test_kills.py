@@ -1,4 +1,4 @@
-"""Kill -9 at random moments, and a full disk: the log and the model end up as if nothing happened.
+"""Kill -9 at any moment, a full disk, a bad one: log and model end up as if nothing happened.
 
 The trainings are real; they run in forks of this process, which has everything imported already.
 """
@@ -22,6 +22,7 @@ import yaml
 from fairseq import checkpoint_utils
 from fairseq_cli.train import cli_main
 
+from closer_look.jobs.manifest import write_manifest
 from fake_bin import ROOT
 from lca.optimizer import Adam
 from lca.verify import verify
@@ -95,15 +96,17 @@ def run(data, folder, death=None, *when):
 
     train.run_tool = in_this_process
     train.main(
-        run="toy/clm/en/base/1",
-        settings=SETTINGS,
-        data=data,
-        data_manifest=data / "manifest.json",
-        state=folder / "state",
-        max_tokens=64,
-        threads=1,
-        log=folder / "log.parquet",
-        manifest=folder / "run.json",
+        train.Training(
+            run="toy/clm/en/base/1",
+            settings=SETTINGS,
+            data=data,
+            data_manifest=data / "manifest.json",
+            state=folder / "state",
+            max_tokens=64,
+            threads=1,
+            log=folder / "log.parquet",
+            manifest=folder / "run.json",
+        )
     )
 
 
@@ -116,7 +119,7 @@ def start(*arguments):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = write_data(tmp_path_factory.mktemp("data"), number=200)
-    (folder / "manifest.json").write_text(json.dumps({"sha256": {}}))
+    write_manifest(folder / "manifest.json", {path.name: path for path in folder.iterdir()})
     return folder
 
 
@@ -189,3 +192,79 @@ def test_a_full_disk_stops_the_training_and_loses_nothing(data, whole, tmp_path)
     process.join()
     assert process.exitcode == 0, (kept / "words").read_text()[-2000:]
     check_equal(kept, whole)
+
+
+def flip(path):
+    """Change a bit in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def state(folder, pattern):
+    return sorted(folder.glob(f"state/*/{pattern}"))
+
+
+DAMAGES = {
+    "a bit of the last checkpoint": (
+        lambda folder: flip(*state(folder, "checkpoints/checkpoint_last.pt")),
+        UPDATES,
+    ),
+    "a bit of all checkpoints": (
+        lambda folder: [flip(path) for path in state(folder, "checkpoints/*.pt")],
+        0,
+    ),
+    "the last part of the log": (
+        lambda folder: state(folder, "log/part-*.parquet")[-1].unlink(),
+        UPDATES,
+    ),
+    "a bit of the part before": (
+        lambda folder: flip(state(folder, "log/part-*.parquet")[-2]),
+        UPDATES - 10,
+    ),
+    "the first part": (lambda folder: state(folder, "log/part-*.parquet")[0].unlink(), 0),
+}
+"""What is damaged or lost, and the update that the next attempt goes on from."""
+
+
+@pytest.mark.parametrize("what", DAMAGES)
+def test_damage_is_noticed_said_and_repaired_by_going_back(data, whole, tmp_path, what):
+    damage, update = DAMAGES[what]
+    shutil.copytree(whole / "state", tmp_path / "state")
+    damage(tmp_path)
+    process = start(data, tmp_path)
+    process.join()
+    words = (tmp_path / "words").read_text()
+    assert process.exitcode == 0, words[-2000:]
+    check_equal(tmp_path, whole)
+    last = json.loads((tmp_path / "run.json").read_text())["attempts"][-1]
+    assert last["from_update"] == update
+    assert last["damages"]
+    assert (f"goes on from update {update}" if update else "begins anew") in words
+    assert not state(tmp_path, "checkpoints/*.unusable")
+
+
+def test_a_finished_training_of_before_there_were_checksums_is_not_trained_again(
+    data, whole, tmp_path
+):
+    shutil.copytree(whole / "state", tmp_path / "state")
+    for path in state(tmp_path, "log/*.sha256"):
+        path.unlink()
+    model = state(tmp_path, "checkpoints/checkpoint_last.pt")[0]
+    before = model.stat()
+    process = start(data, tmp_path)
+    process.join()
+    assert process.exitcode == 0
+    check_equal(tmp_path, whole)
+    assert (model.stat().st_ino, model.stat().st_mtime) == (before.st_ino, before.st_mtime)
+
+
+def test_damaged_data_is_refused_before_anything_is_trained(data, tmp_path):
+    other = shutil.copytree(data, tmp_path / "data")
+    flip(other / "train.bin")
+    process = start(other, tmp_path)
+    process.join()
+    assert process.exitcode != 0
+    words = (tmp_path / "words").read_text()
+    assert f"{other}/train.bin: damaged: " in words
+    assert not state(tmp_path, "checkpoints")

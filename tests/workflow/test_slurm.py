@@ -29,7 +29,7 @@ EVERY = 2  # updates between its checkpoints
 MEMORY = 800  # megabytes of a job
 
 TRAIN = """
-import json, os, pickle, shutil, sys, time
+import json, os, pickle, shutil, sys, time, zipfile
 from pathlib import Path
 
 options = dict(word.removeprefix("--").split("=", 1) for word in sys.argv[2:] if "=" in word)
@@ -39,7 +39,8 @@ log.mkdir(exist_ok=True)
 save.mkdir(exist_ok=True)
 state = {"optimizer_history": [{"num_updates": 0}], "extra_state": {"previous_training_time": 0}}
 if checkpoint.exists():
-    state = pickle.loads(checkpoint.read_bytes())
+    with zipfile.ZipFile(checkpoint) as archive:
+        state = pickle.loads(archive.read("data.pkl"))
 trained, spent = state["optimizer_history"][0], state["extra_state"]["previous_training_time"]
 run = save.parent.name.rsplit("-", 1)[0]
 with open(bin / "attempts.jsonl", "a") as file:
@@ -52,11 +53,11 @@ def held(update):
     return update in json.loads((bin / "holds.json").read_text()).get(run, [])
 
 
-for part in log.glob("part-*"):
+for part in log.glob("part-*.parquet"):
     if int(part.stem.split("-")[1]) > trained["num_updates"]:
         part.unlink()
 start = time.time()
-for part in sorted((bin / "slow-log").glob("part-*")):
+for part in sorted((bin / "slow-log").glob("part-*.parquet")):
     first, last = map(int, part.stem.split("-")[1:])
     if first <= trained["num_updates"]:
         continue
@@ -64,7 +65,8 @@ for part in sorted((bin / "slow-log").glob("part-*")):
     shutil.copy(part, log / "copying")
     (log / "copying").rename(log / part.name)
     state["extra_state"]["previous_training_time"] = spent + time.time() - start
-    (save / "saving").write_bytes(pickle.dumps(state))
+    with zipfile.ZipFile(save / "saving", "w") as archive:
+        archive.writestr("data.pkl", pickle.dumps(state))
     (save / "saving").rename(save / "checkpoint_last.pt")
     print(f"{last} updates", flush=True)
     while held(last) and time.time() < stop:
@@ -99,6 +101,7 @@ RUNS = {
     "kill -9 of Snakemake": "mlm/en/base/4",
     "nothing": "clm/en/base/4",
     "a mistake": "mt/en-de/base/3",
+    "no controller": "mlm/en/base/5",
 }
 """The run that dies of each cause."""
 
@@ -106,7 +109,7 @@ HOLDS = {"nothing": [], "node failure and Ctrl-C": [2, 4]}
 """Where trainings wait, if not at update 2."""
 
 CONFIG = TOY | {
-    "seeds": [1, 2, 3, 4],
+    "seeds": [1, 2, 3, 4, 5],
     "training": {"total_updates": UPDATES, "precision": "fp32"},
 }
 
@@ -147,14 +150,18 @@ class Site:
         status, output = snakemake(self.folder, *options, python=self.python)
         assert status == 0, output
 
-    def start(self, *ways, options=(), targets=()):
-        """Start `snakemake --profile slurm` for the runs of these ways to die, or for `targets`."""
+    def start(self, *ways, options=(), targets=(), output=None):
+        """Start `snakemake --profile slurm` for the runs of these ways to die, or for `targets`.
+
+        What it prints is what `end` returns, or goes to the file `output`.
+        """
         process = start_snakemake(
             self.folder,
             *("--profile", "slurm", "--slurm-init-seconds-before-status-checks", "1"),
             *("--configfile", "config.yaml", *options, "--", *map(log, ways), *targets),
             python=self.python,
             program=["fast_poll.py"],
+            **({"stdout": output.open("w")} if output else {}),
         )
         self.started.append(process)
         return process
@@ -328,6 +335,17 @@ def check(site, way, attempts):
     assert site.attempts(way) == attempts
 
 
+def test_a_zombie_is_no_running_program(tmp_path):
+    program = tmp_path / "slurm-alike"
+    shutil.copy(shutil.which("sleep"), program)
+    process = subprocess.Popen([program, "60"])
+    assert slurm_cluster.running(program.name)
+    process.kill()
+    wait(10, "a zombie", lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE)
+    assert not slurm_cluster.running(program.name)
+    process.wait()
+
+
 def test_an_undisturbed_training_takes_one_attempt(site):
     check(site, "nothing", [0])
     assert table(site, "nothing")["update"].to_pylist() == list(range(1, UPDATES + 1))
@@ -390,12 +408,35 @@ def test_an_orphaned_job_and_its_rerun_do_not_both_write(site):
     site.run_here("--unlock")
     process = site.start(way)
     words = site.folder / f"results/logs/train/{label(way)}.log"
-    message = f"another process is training this model ({platform.node()}, Slurm job {job})"
+    message = f"waiting for the end of {platform.node()}, Slurm job {job}"
     wait(120, "the rerun", lambda: words.exists() and message in words.read_text())
     site.release(way)
     output = end(process)
     assert process.returncode == 0, output
     check(site, way, [0])
+    assert "Trying to restart" not in output
+
+
+@pytest.mark.slow
+def test_an_outage_of_the_controller_is_waited_out(site):
+    """The training ends meanwhile; it is collected and what depends on it is submitted."""
+    way = "no controller"
+    words = site.folder / "outage"
+    totals = log(way).replace("log.parquet", "totals.parquet")
+    process = site.start(targets=[totals], output=words)
+    wait(120, "a checkpoint", lambda: site.has_checkpoint(way))
+    site.cluster.stop_controller()
+    try:
+        site.release(way)
+        wait(120, "a query", lambda: "Falling back to 'sacct'" in words.read_text())
+        time.sleep(1)  # that fails: there is no accounting
+    finally:
+        site.cluster.start_controller()
+    end(process)
+    assert process.returncode == 0, words.read_text()
+    assert "Slurm does not say how its 1 jobs are" in words.read_text()
+    check(site, way, [0])
+    assert (site.folder / totals).exists()
 
 
 @pytest.mark.parametrize(

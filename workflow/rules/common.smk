@@ -33,10 +33,12 @@ if os.path.isdir(packages):
 try:
     from closer_look import config as configuration
     from closer_look import config_file, dependencies
+    from closer_look.jobs import slurm_outage
     from closer_look.inputs import PAIR, RUN, Inputs, files, languages
 except ModuleNotFoundError as error:
     sys.exit(f"error: {error.name} is not installed: pip install this workflow beside Snakemake")
 dependencies.pass_on_packages()
+slurm_outage.mend()
 
 with open(source("../schemas/config.schema.yaml"), encoding="utf-8") as file:
     schema = yaml.safe_load(file)

@@ -11,9 +11,8 @@ from closer_look.jobs.job import InputError
 
 def with_run(frame: pd.DataFrame, run: Run) -> pd.DataFrame:
     """Return the frame with the facets of the run as its first columns."""
-    for position, (facet, value) in enumerate(run._asdict().items()):
-        frame.insert(position, facet, value)
-    return frame
+    facets = run._asdict()
+    return frame.assign(**facets)[[*facets, *frame]]
 
 
 def read(

@@ -19,6 +19,7 @@ from typing import BinaryIO
 from closer_look.jobs.compressed import DAMAGE, is_tar, is_zip, open_binary, open_raw
 from closer_look.jobs.job import InputError
 from closer_look.jobs.members import Header, Member, find_only, open_member
+from lca.files import whole
 
 CHUNK = 1 << 20  # bytes
 LONGEST_LINE = 1 << 20
@@ -172,25 +173,18 @@ def write_bytes(path: str | Path) -> Iterator[BinaryIO]:
 
     The same content always gives the same bytes: the gzip header holds neither a time nor a name.
     """
-    path = Path(path)
-    temporary = path.with_name(f"{path.name}.part")
-    try:
-        with open(temporary, "wb") as file:
-            if path.suffix == ".gz":
-                with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed:
-                    yield packed
-            else:
-                yield file
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(path) as file:
+        if Path(path).suffix == ".gz":
+            with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed:
+                yield packed
+        else:
+            yield file
 
 
 @contextmanager
 def write_lines(path: str | Path) -> Iterator[Callable[[str], object]]:
     """Give a function that writes one line, to a file as `write_bytes` opens it."""
-    with (
-        write_bytes(path) as file,
-        io.TextIOWrapper(file, encoding="utf-8", newline="\n") as lines,
-    ):
+    with write_bytes(path) as file:
+        lines = io.TextIOWrapper(file, encoding="utf-8", newline="\n")
         yield lambda line: lines.write(f"{line}\n")
+        lines.detach()  # flushed, but not closed

@@ -6,12 +6,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from closer_look.jobs.job import InputError
 
 PATIENCE = 5  # seconds between two looks for a free card
+ELSEWHERE = "remove it, or set TMPDIR to a folder of your own"
 
 
 @contextmanager
@@ -78,20 +80,49 @@ def _visible() -> list[str]:
 def _claim(cards: list[str], number: int, locks: ExitStack) -> dict[str, int]:
     """Lock `number` of the cards, or what is free of them; return the locks' descriptors."""
     held = {}
-    for card in cards:
-        if len(held) < number:
-            lock = locks.enter_context((_lock_folder() / card).open("w"))
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                held[card] = lock.fileno()
-            except BlockingIOError:
-                pass
+    with _lock_folder() as folder:
+        for card in cards:
+            if len(held) < number:
+                lock = locks.enter_context(_open_lock(folder, card))
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    held[card] = lock.fileno()
+                except BlockingIOError:
+                    pass
     return held
 
 
-def _lock_folder() -> Path:
-    """Return the folder of the locks: one a user, and one a job, as jobs may count from 0 each."""
+@contextmanager
+def _lock_folder() -> Iterator[int]:
+    """Open the folder of the locks: one a user, and one a job, as jobs may count from 0 each.
+
+    Everybody may write where it is, and knows its name: raises `InputError` if it is not a folder
+    of this user that no other can write to.
+    """
     name = f"cards-{os.getuid()}-{os.environ.get('SLURM_JOB_ID', 'machine')}"
-    folder = Path(tempfile.gettempdir()) / name
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
+    path = Path(tempfile.gettempdir()) / name
+    with suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+    try:
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror.lower()}; {ELSEWHERE}") from None
+    try:
+        status = os.fstat(folder)
+        if status.st_uid != os.getuid() or status.st_mode & 0o022:
+            raise InputError(f"{path}: another user owns it or may write to it; {ELSEWHERE}")
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def _open_lock(folder: int, card: str) -> IO:
+    """Open a card's lock in a folder, neither through a link nor emptying what is there."""
+    name = card.replace("/", "-")  # as in the names of parts of a card, MIG-GPU-5e/1/0
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+    try:
+        return os.fdopen(os.open(name, flags, 0o600, dir_fd=folder), "rb+")
+    except OSError as error:
+        raise InputError(
+            f"the lock of card {card}: {error.strerror.lower()}; {ELSEWHERE}"
+        ) from None

@@ -11,6 +11,13 @@ from pathlib import Path
 
 from closer_look.jobs.job import InputError
 
+TRACEBACK = "Traceback (most recent call last):"
+CHAINED = (
+    "During handling of the above exception, another exception occurred:",
+    "The above exception was the direct cause of the following exception:",
+)
+IGNORED = "Exception ignored in"  # while Python shuts down
+
 
 def run(
     tool: str, *arguments: str | Path, threads: int = 1, inherit: Sequence[int] = ()
@@ -21,7 +28,7 @@ def run(
     one. The tool inherits the file descriptors of `inherit`.
 
     Progress displays, lines that end in a carriage return, are left out. A tool that is not
-    installed or that fails is an `InputError`, with the last line it printed or what killed it.
+    installed or that fails is an `InputError`, which says why (see `_reason`) or what killed it.
     """
     executable = shutil.which(tool, path=Path(sys.executable).parent)
     if executable is None:
@@ -39,14 +46,29 @@ def run(
         for line in io.TextIOWrapper(process.stdout, "utf-8", errors="replace", newline=""):
             if line.strip() and not line.endswith("\r"):
                 print(line, end="", flush=True)
-                lines.append(line.strip())
+                lines.append(line.rstrip())
     if process.returncode < 0:
         name = signal.Signals(-process.returncode).name
         hint = " (the machine or the job may be out of memory)" if name == "SIGKILL" else ""
         raise InputError(f"{tool}: killed by {name}{hint}")
     if process.returncode != 0:
-        raise InputError(f"{tool}: {lines[-1] if lines else f'exit {process.returncode}'}")
-    return lines
+        raise InputError(f"{tool}: {_reason(lines) or f'exit {process.returncode}'}")
+    return [line.strip() for line in lines]
+
+
+def _reason(lines: list[str]) -> str:
+    """Return what a tool's output says of its failure: the exception, else the last line.
+
+    Of exceptions that followed from each other it is the first, of several lines the first.
+    """
+    reason, previous, ahead = "", "", False
+    for line in lines:
+        if line.strip() == TRACEBACK:
+            ahead = previous not in CHAINED and not previous.startswith(IGNORED)
+        elif ahead and not line.startswith(" "):
+            reason, ahead = line, False
+        previous = line.strip()
+    return reason or previous
 
 
 def _interpreter(executable: str) -> list[str]:

@@ -4,7 +4,8 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import NoReturn, TextIO
 
 
 class InputError(Exception):
@@ -41,12 +42,19 @@ def job(snakemake) -> Iterator[None]:
         try:
             yield
         except InputError as error:
-            message = f"error: {error}\n"
-            log.write(message)
-            os.write(terminal, message.encode())
-            sys.exit(1)
+            _end(terminal, log, f"error: {error}\n")
         except Exception as error:
-            traceback.print_exc(file=log)
             summary = f"error: {snakemake.rule}: {type(error).__name__}: {error} (see {log.name})\n"
-            os.write(terminal, summary.encode())
-            sys.exit(1)
+            _end(terminal, log, summary, traceback.format_exc())
+
+
+def _end(terminal: int, log: TextIO, message: str, details: str = "") -> NoReturn:
+    """End the job with a message on the terminal, and details, or else the message, in the log.
+
+    In this order, and by the process's own end: a full disk, often the very reason, takes no log.
+    """
+    with suppress(OSError):
+        os.write(terminal, message.encode())
+    with suppress(OSError):
+        os.write(log.fileno(), (details or message).encode())
+    sys.exit(1)

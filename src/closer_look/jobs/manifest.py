@@ -5,14 +5,17 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from closer_look.jobs.job import InputError
+from lca.files import sha256 as sha256_of_file
+from lca.files import whole
+
 
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file, or of a folder's files in the order of their names."""
     path = Path(path)
     if path.is_dir():
         return sha256_of((file for file in path.rglob("*") if file.is_file()), path)
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of_file(path)
 
 
 def sha256_of(files: Iterable[Path], folder: Path) -> str:
@@ -25,9 +28,38 @@ def write_manifest(path: Path, files: dict[str, Path], **facts) -> None:
     """Write `facts` (counts, settings) and the checksum of each named file or folder as JSON."""
     checksums = {name: sha256(file) for name, file in files.items()}
     manifest = {**facts, "sha256": checksums}
-    Path(path).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+    with whole(path) as file:
+        file.write(json.dumps(manifest, indent=2, ensure_ascii=False).encode() + b"\n")
 
 
 def read_manifest(path: Path) -> dict:
     """Return what `write_manifest` wrote."""
-    return json.loads(Path(path).read_text())
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def check_files(manifest: Path, files: dict[str, Path], remake: str) -> None:
+    """Raise `InputError` unless each named file is as it was when the manifest was written.
+
+    `remake` is the command that makes them again. Only names that the manifest has are compared.
+    """
+    expected = read_manifest(manifest)["sha256"]
+    for name, path in files.items():
+        if name not in expected:
+            continue
+        if not Path(path).exists():
+            raise InputError(f"{path}: missing; {remake}")
+        if sha256(path) != expected[name]:
+            raise InputError(f"{path}: damaged: not what {manifest} has the checksum of; {remake}")
+
+
+def check_folder(folder: Path, manifest: Path) -> None:
+    """Raise `InputError` unless the files of a folder are as when its manifest was written."""
+    files = {name: folder / name for name in read_manifest(manifest)["sha256"]}
+    check_files(manifest, files, f"remove {folder} and {manifest}, and they are made again")
+
+
+def check_bpe(model: Path, **others: Path) -> None:
+    """Raise `InputError` unless a SentencePiece model, and others of its files, are as learnt."""
+    manifest = Path(model).with_name("bpe.json")
+    remake = f"remove {manifest.parent}, and it is made again"
+    check_files(manifest, {"model": model, **others}, remake)

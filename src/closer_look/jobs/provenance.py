@@ -1,5 +1,6 @@
 """By what code, where and when a training was made: what its manifest says besides its results."""
 
+import hashlib
 import json
 import platform
 import subprocess
@@ -8,25 +9,43 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from closer_look.jobs.manifest import sha256_of
-from lca.recorder import whole
+from lca.files import sha256, whole
 
 ROOT = Path(__file__).parents[3]
 CODE = ("workflow", "scripts", "src")
+KINDS = {".py", ".smk", ".yaml", ".rst", ".md", ".mplstyle", ".j2", ".css", ".js"}
+LIST_FILES = ("ls-files", "-z", "--cached", "--others", "--exclude-standard")
 
 
 def code(root: Path = ROOT) -> dict:
     """Return the Git commit, whether the code differs from it, and the code's checksum.
 
-    The first two are None where `root` is no Git repository.
+    The first two are None where `root` is no Git repository. The checksum is of what Git tracks or
+    would track, elsewhere of the files of `KINDS`: not of what Python and Numba leave beside them,
+    which comes and goes while other jobs start.
     """
-    files = [path for name in CODE for path in (root / name).rglob("*") if path.is_file()]
     found = {"commit": None, "modified": None}
+    listed = None
     if (root / ".git").exists():  # else Git would answer for a repository around it
         found["commit"] = _git(root, "rev-parse", "HEAD")
         changes = _git(root, "status", "--porcelain", "--", *CODE)
         found["modified"] = None if changes is None else bool(changes)
-    return found | {"sha256": sha256_of((p for p in files if p.suffix != ".pyc"), root)}
+        listed = _git(root, *LIST_FILES, "--", *CODE)
+    if listed is None:
+        files = [path for name in CODE for path in (root / name).rglob("*")]
+        files = [path for path in files if path.suffix in KINDS or path.name == "Snakefile"]
+    else:
+        files = [root / name for name in listed.split("\0") if name]
+    return found | {"sha256": _checksum(files, root)}
+
+
+def _checksum(files: list[Path], root: Path) -> str:
+    """Return the checksum of those of the files that are there, and still when they are read."""
+    listing = hashlib.sha256()
+    for file in sorted(files):
+        with suppress(FileNotFoundError):
+            listing.update(f"{file.relative_to(root)} {sha256(file)}\n".encode())
+    return listing.hexdigest()
 
 
 def _git(root: Path, *arguments: str) -> str | None:
@@ -71,7 +90,7 @@ def attempt(path: Path, **facts) -> Iterator[None]:
 
 def attempts(path: Path) -> list[dict]:
     """Return the attempts so far: started and finished (UTC), host, and the facts of each."""
-    return json.loads(path.read_text()) if path.exists() else []
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
 
 
 def _write(path: Path, content: list[dict]) -> None:

@@ -1,8 +1,8 @@
 """The time that a scheduler leaves a training, so that it can stop and save before it is killed."""
 
-import os
 import re
-import subprocess
+
+from closer_look.jobs import slurm
 
 RESERVE = 300
 """Seconds for all but training: starting, the last update, a checkpoint on a slow disk."""
@@ -10,15 +10,10 @@ RESERVE = 300
 
 def hours_left() -> float | None:
     """Return for how long to train in this Slurm job, None without a job or a limit."""
-    job = os.environ.get("SLURM_JOB_ID")
+    job = slurm.own_job()
     if job is None:
         return None
-    query = ["squeue", "--noheader", f"--jobs={job}", "--format=%L"]
-    try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=60).stdout
-    except (OSError, subprocess.TimeoutExpired):  # as in a container that has no Slurm
-        return None
-    seconds = parse(answer.strip())
+    seconds = parse(slurm.ask(job, "%L") or "")
     return None if seconds is None else max(seconds - RESERVE, seconds / 2, 1) / 3600
 
 

@@ -4,10 +4,12 @@ import fcntl
 import re
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 from snakemake.utils import update_config
@@ -64,7 +66,7 @@ def progress(state: Path, run: str, words: Path) -> Progress:
         return Progress(update, float("nan"), float("nan"), "")
     parts = sorted((folders[-1] / "log").glob("part-*.parquet"))
     rows = pd.DataFrame(columns=["update", "loss", "seconds"], dtype=float)
-    if parts:
+    with suppress(IndexError, OSError, pa.ArrowException):  # none, or damaged
         rows = pq.read_table(parts[-1], columns=list(rows)).to_pandas()
     return Progress(
         max(update, *rows["update"].astype(int), 0),
@@ -85,11 +87,10 @@ def _read(path: Path) -> str:
 
 
 def _holder(lock: Path) -> str:
-    """Return who holds the lock of a state folder (see `train.locked`)."""
-    if lock.exists():
-        with lock.open() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return file.read()
+    """Return who holds the lock of a state folder (see `lock.locked`), if that can be seen."""
+    with suppress(FileNotFoundError, PermissionError), lock.open(encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return file.read()
     return ""

@@ -1,6 +1,7 @@
 """Hooks into fairseq's `Trainer`: attach the blocks, record updates, follow the checkpoints."""
 
 import functools
+import math
 from collections.abc import Callable
 
 from fairseq.trainer import Trainer
@@ -74,7 +75,7 @@ def train_step(method: Callable, trainer: Trainer, *args, **kwargs):
 
 def clip_grad_norm(method: Callable, trainer: Trainer, clip_norm: float):
     """Tell the optimizer how the gradient is scaled; LCA itself is of the unclipped one."""
-    norm = method(trainer, clip_norm)
+    norm = _finite_norm(method, trainer, clip_norm)
     trainer.lca.optimizer.clip_coefficient = _clip_coefficient(trainer, norm, clip_norm)
     return norm
 
@@ -95,8 +96,43 @@ def _reduce_and_log_stats(
     """Record the update that fairseq is about to log. Validation has no gradient norm."""
     if grad_norm is not None:
         loss = sum(float(output["loss"]) for output in logging_outputs)
+        _check_record(trainer, loss)
         trainer.lca.record(loss / float(sample_size), int(sample_size), float(grad_norm))
     return method(trainer, logging_outputs, sample_size, grad_norm)
+
+
+def _check_record(trainer: Trainer, loss: float) -> None:
+    """Raise `ArithmeticError` where what is to be recorded of an update is not finite."""
+    update = trainer.get_num_updates()
+    _check_finite(update, "the loss", loss)
+    for lag, allocation in trainer.lca.optimizer.allocations.items():
+        change = float(allocation.float().sum())  # float32 is what the log holds
+        _check_finite(update, f"the loss change ({lag})", change)
+
+
+def _finite_norm(method: Callable, trainer: Trainer, clip_norm: float):
+    """Return fairseq's gradient norm. Raises `ArithmeticError` where the training has diverged.
+
+    Not what fairseq raises, a `FloatingPointError`: it would look for the layer with hooks that
+    this PyTorch refuses, and end with "StopIteration". fp16's overflows pass: the step is skipped
+    with a smaller loss scale, until there is none smaller.
+    """
+    update = trainer.get_num_updates() + 1
+    try:
+        norm = method(trainer, clip_norm)
+    except FloatingPointError:  # at the smallest loss scale
+        norm = math.nan
+    _check_finite(update, "the gradient", float(norm))
+    return norm
+
+
+def _check_finite(update: int, what: str, value: float) -> None:
+    """Raise `ArithmeticError` if a value of an update is infinite or not a number."""
+    if not math.isfinite(value):
+        raise ArithmeticError(
+            f"update {update}: {what} is not finite ({value}), the training has diverged; lower "
+            "the learning rate (lr) or warm it up for longer (warmup_updates)"
+        )
 
 
 def _refuse_unsupported(cfg) -> None:
