@@ -42,7 +42,7 @@ def html(tmp_path_factory):
     text = page(
         runs=[run_files(folder, run) for run in report_tables.RUNS],
         main_runs=[run.name for run in (MLM, CLM, MT)],
-        claims=pd.read_csv(folder / "tables/claims.csv"),
+        claims=pd.read_csv(folder / "tables/claims.csv", dtype={"claim": str}),
         figures=[read_figure(file, captions) for file in figures],
         tables=[read_table(folder / "table1.csv", captions)],
     )

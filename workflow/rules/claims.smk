@@ -1,12 +1,13 @@
 # The paper's claims, put to the test. Most are about the main runs, with all their seeds; some
-# are about all runs.
+# are about all runs. Scores say which models have hardly learned.
 
 
 rule claims:
     input:
         totals=tables("totals", RUNS),
-        milestones=tables("milestones", MAIN_OF_ALL_SEEDS),
         curves=tables("curves", MAIN_OF_ALL_SEEDS),
+        head_curves=tables("head_curves", MAIN_OF_ALL_SEEDS),
+        scores=tables("scores", RUNS),
     output:
         md=report(
             "results/tables/claims.md",

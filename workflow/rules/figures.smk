@@ -244,6 +244,7 @@ rule similarity:
 rule table1:
     input:
         milestones=tables_by_estimator("milestones", MAIN),
+        curves=tables_by_estimator("curves", MAIN),
         paper="resources/paper/table1.csv",
     output:
         csv=report(
