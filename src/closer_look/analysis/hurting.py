@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.stats import t as student
 
 from .quantities import BLOCK, COMPONENTS, FACETS, per_window
-from .resampling import Blocks
+from .resampling import FREEDOM, Blocks
 
 SINGLE_UPDATES = ("own_batch",)
 """The estimators of which single updates are looked at, as in the paper."""
@@ -24,9 +24,6 @@ LEVEL = 0.05
 
 NEIGHBOURS = 10
 """Windows on either side whose deviations say how large the noise is."""
-
-FREEDOM = 18 / 35
-"""Degrees of freedom of each of them: they share neighbours (efficiency of pseudo-residuals)."""
 
 
 def errors(deviations: np.ndarray) -> np.ndarray:

@@ -27,6 +27,9 @@ CONFIDENCE = 0.95
 VARIANCE = 1.5
 """Of a value minus the mean of its neighbours, as a multiple of that of the value."""
 
+FREEDOM = 18 / 35
+"""Degrees of freedom of such a deviation: neighbours have terms in common (their efficiency)."""
+
 
 class Blocks:
     """The windows of a training in blocks: `edges`, of updates, from 0 to the last.
@@ -64,6 +67,15 @@ class Blocks:
         rates = sums / widths
         inner = (rates[1:-1] - (rates[:-2] + rates[2:]) / 2) / np.sqrt(VARIANCE)
         return np.concatenate([inner[:1], inner, inner[-1:]]) * widths
+
+    def multipliers(self, resamples: int, rng: np.random.Generator) -> np.ndarray:
+        """Return random numbers to multiply the deviations with, (resample, block).
+
+        A sum that they are added to is distributed by Student's t, since the deviations are few.
+        """
+        normal = rng.standard_normal((resamples, len(self.edges) - 1))
+        freedom = max(3.0, FREEDOM * normal.shape[1])
+        return normal * np.sqrt(freedom / rng.chisquare(freedom, (resamples, 1)))
 
     def cumulative(self, series: np.ndarray, multipliers: np.ndarray) -> np.ndarray:
         """Return a series (window, place) summed up to each edge, shape (draw, place, edge).

@@ -59,7 +59,7 @@ class Model:
         self.single_updates = single_updates
         self._blocks = Blocks(self._sums.index.to_numpy())
         self._rng = rng
-        self._multipliers = self._normal(resamples, self._blocks)
+        self._multipliers = self._draw(resamples, self._blocks)
         stacks, layers, components = (self._sums.columns.get_level_values(name) for name in BLOCK)
         self.stacks = list(dict.fromkeys(stacks[layers > 0]))
         self._columns = {name: np.flatnonzero(components == name) for name in components.unique()}
@@ -94,7 +94,7 @@ class Model:
             return {}
         sums = _places(per_window(self._head_curves, [*BLOCK, "head"]))
         blocks = Blocks(sums.index.to_numpy())
-        multipliers = self._normal(len(self._multipliers), blocks)
+        multipliers = self._draw(len(self._multipliers), blocks)
         components, heads = (sums.columns.get_level_values(name) for name in ("component", "head"))
         found = {}
         for name in components.unique():
@@ -171,8 +171,8 @@ class Model:
     def _counted(self, frame: pd.DataFrame) -> pd.DataFrame:
         return frame.loc[:, frame.columns.get_level_values("component").isin(COUNTED)]
 
-    def _normal(self, resamples: int, blocks: Blocks) -> np.ndarray:
-        return self._rng.standard_normal((resamples, len(blocks.edges) - 1))
+    def _draw(self, resamples: int, blocks: Blocks) -> np.ndarray:
+        return blocks.multipliers(resamples, self._rng)
 
 
 class Evidence:
