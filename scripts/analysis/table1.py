@@ -3,6 +3,8 @@
 import pandas as pd
 
 from closer_look.analysis.frames import read
+from closer_look.analysis.hurting import SINGLE_UPDATES, milestones
+from closer_look.analysis.quantities import FACETS
 from closer_look.analysis.table1 import table1
 from closer_look.analysis.tables import write
 from closer_look.jobs.job import job
@@ -10,11 +12,17 @@ from closer_look.jobs.job import job
 if __name__ == "__main__":
     with job(snakemake):
         estimator = snakemake.params.estimator
-        milestones = read(snakemake.input.milestones, estimator)
+        single = estimator in SINGLE_UPDATES
+        if single:
+            found = read(snakemake.input.milestones, estimator)
+        else:
+            curves = read(snakemake.input.curves, estimator)
+            found = pd.concat([milestones(run) for _, run in curves.groupby(FACETS)])
         paper = pd.read_csv(snakemake.input.paper, index_col="objective")
         caption = (
-            "Table 1. Pairs of layer and update at which a component raised the loss "
+            f"Table 1. Pairs of layer and {'update' if single else 'window of updates'} at which a "
+            f"component raised the loss {'' if single else 'significantly '}"
             f"({estimator.replace('_', '-')} estimator), the last such update, and the largest "
-            "value (nats per predicted token; the paper's unit is another)."
+            "value (nats per predicted token; the paper's unit is another, and it counts updates)."
         )
-        write(table1(milestones, paper), caption, **dict(snakemake.output.items()))
+        write(table1(found, paper), caption, **dict(snakemake.output.items()))

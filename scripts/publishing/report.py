@@ -19,7 +19,7 @@ if __name__ == "__main__":
                 for manifest, paths in zip(given.manifests, tables, strict=True)
             ],
             main_runs=snakemake.params.main_runs,
-            claims=pd.read_csv(given.claims),
+            claims=pd.read_csv(given.claims, dtype={"claim": str}),
             figures=[read_figure(path, captions) for path in given.figures],
             tables=[read_table(path, captions) for path in given.tables],
         )

@@ -40,7 +40,7 @@ from closer_look.page.runs import (
     version,
     warnings,
 )
-from closer_look.page.verdicts import arrange, count, survivors
+from closer_look.page.verdicts import arrange, count, of_paper, survivors, tally
 
 MLM, ESTONIAN, CLM, MT = report_tables.RUNS
 
@@ -165,17 +165,21 @@ def test_main_runs_have_their_objectives_colour_and_others_lighter_ones():
 
 def test_verdicts_are_counted_by_estimator():
     claims = arrange(report_tables.claims())
-    assert count(claims, "own_batch") == {"holds": 2, "fails": 0, "not applicable": 1}
-    assert count(claims, "trapezoid") == {"holds": 1, "fails": 1, "not applicable": 1}
-    assert survivors(claims, "own_batch", "trapezoid") == 1
-    assert [claim.disputed for claim in claims] == [False, True, False]
+    counts = {"holds": 3, "undecided": 0, "fails": 1, "not applicable": 1}
+    assert count(claims, "own_batch") == counts
+    assert count(claims, "trapezoid") == counts | {"holds": 2, "undecided": 1}
+    assert survivors(claims, "own_batch", "trapezoid") == 2
+    assert [claim.disputed for claim in claims] == [False, True, False, False, False]
+    assert [claim.number for claim in of_paper(claims)] == ["1", "2", "3", "24a"]
 
 
 def test_claims_have_a_row_for_each_estimator():
-    _, second, _ = arrange(report_tables.claims())
-    assert (second.number, second.formula) == (2, "H[2] > 0")
+    second = arrange(report_tables.claims())[1]
+    assert (second.number, second.formula) == ("2", "H[2] > 0")
+    assert second.unlearned == ["toy/mlm/en/base/1"]
     assert list(second.rows) == list(report_tables.ESTIMATORS)
     assert second.rows["trapezoid"]["verdict"] == "fails"
+    assert tally(second.rows["trapezoid"]) == "3 of 4 inequalities hold; fails by: mlm"
 
 
 def summary(run=MLM, **facts):
@@ -363,7 +367,7 @@ def arguments(tmp_path):
         )
         for run in (MLM, MT)
     ]
-    claims = pd.read_csv(tmp_path / "tables/claims.csv")
+    claims = pd.read_csv(tmp_path / "tables/claims.csv", dtype={"claim": str})
     return {"runs": runs, "main_runs": [], "claims": claims, "figures": [], "tables": []}
 
 

@@ -58,6 +58,22 @@ def test_table_1_counts_pairs_of_layer_and_update():
     assert found["CLM"].isna().all() and found["CLM, paper"].notna().all()
 
 
+def test_table_1_of_noisy_estimators_counts_windows():
+    """As of `closer_look.analysis.hurting`: nothing is significant in MT, so that there is no largest."""
+    columns = ["layer", "component", "positive_updates", "last_positive", "largest"]
+    rows = {"mlm": [(1, "key", 3, 400, 0.5), (2, "w1", 1, 100, 0.7)], "mt": [(1, "w1", 0, 0, None)]}
+    frames = [pd.DataFrame(r, columns=columns).assign(objective=o) for o, r in rows.items()]
+    found = pd.concat(frames).assign(window=50)
+    table = table1(found, paper(1, index_col="objective")).set_index("")
+    assert table["MLM"][["key", "W1", "last update with one"]].tolist() == [3, 1, 400]
+    assert table["MLM"][["largest", "largest is in", "updates of a window"]].tolist() == [
+        0.7,
+        "W1",
+        50,
+    ]
+    assert table["MT"]["W1"] == 0 and pd.isna(table["MT"]["largest"])
+
+
 def test_table_2_says_as_what_the_paper_does_in_the_paper_configuration():
     manifests = [manifest("base", objective) for objective in ("mlm", "clm", "mt")]
     found = table2(manifests, paper(2, dtype=str)).set_index("parameter")

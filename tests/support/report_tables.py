@@ -191,23 +191,30 @@ def manifest(run: Run, updates: int = 400) -> dict:
 
 
 def claims() -> pd.DataFrame:
-    """Return verdicts: the estimators agree on claim 1, disagree on 2; 3 is not applicable."""
+    """Return verdicts: on claim 1 the estimators agree, on 2 they do not; 3 is not applicable.
+
+    Claim 24a is undecided by one, and 25 is one of others.
+    """
     verdicts = {
-        1: ("Feed-forward an order above attention", "≥", 10, ["holds", "holds", "holds"]),
-        2: ("Nothing hurts <on the whole>", ">", 0, ["holds", "fails", "fails"]),
-        3: ("Earlier layers converge first", "", None, ["not applicable"] * 3),
+        "1": ("Feed-forward an order above attention", "≥", 10, ["holds", "holds", "holds"]),
+        "2": ("Nothing hurts <on the whole>", ">", 0, ["holds", "fails", "fails"]),
+        "3": ("Earlier layers converge first", "", None, ["not applicable"] * 3),
+        "24a": ("Runs differ by objective", ">", 0, ["holds", "undecided", "holds"]),
+        "25": ("Nearly all layers settle early", "≥", 0.9, ["fails", "fails", "undecided"]),
     }
     rows = []
     for claim, (statement, relation, threshold, by_estimator) in verdicts.items():
         for estimator, verdict in zip(ESTIMATORS, by_estimator, strict=True):
             row = {"claim": claim, "section": "4.1", "statement": statement}
+            row |= {"group": "others" if claim == "25" else "the paper"}
             row |= {"formula": f"H[{claim}] {relation} {threshold}", "estimator": estimator}
             row |= {"verdict": verdict, "relation": relation, "threshold": threshold}
             if verdict == "not applicable":
                 row |= {"reason": "3 layers are too few"}
             else:
                 row |= {"part": "mlm", "value": 12.345678, "low": 11.0, "high": float("inf")}
-                row |= {"interval": "updates"}
+                row |= {"interval": "updates", "inequalities": 4, "hold": 3, "decides": "mlm"}
+            row |= {"unlearned": "toy/mlm/en/base/1" if claim == "2" else None}
             rows.append(row | {"runs": "toy/mlm/en/base/1 toy/clm/en/base/1"})
     return pd.DataFrame(rows)
 

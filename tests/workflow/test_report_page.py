@@ -42,7 +42,7 @@ def html(tmp_path_factory):
     text = page(
         runs=[run_files(folder, run) for run in report_tables.RUNS],
         main_runs=[run.name for run in (MLM, CLM, MT)],
-        claims=pd.read_csv(folder / "tables/claims.csv"),
+        claims=pd.read_csv(folder / "tables/claims.csv", dtype={"claim": str}),
         figures=[read_figure(file, captions) for file in figures],
         tables=[read_table(folder / "table1.csv", captions)],
     )
@@ -144,7 +144,7 @@ def test_the_verdicts_come_first_and_their_texts_are_escaped(tab):
     heading = tab.locator("main h2").first.inner_text()
     assert heading == "Do the paper’s conclusions hold?"
     rows = tab.locator("table.claims tbody tr")
-    assert rows.count() == 3
+    assert rows.count() == 5
     assert "Nothing hurts <on the whole>" in rows.nth(1).inner_text()
     assert rows.nth(1).locator(".badge").all_inner_texts() == ["✓ holds", "✗ fails", "✗ fails"]
     assert tab.locator("tr.disputed th").all_inner_texts() == [
@@ -155,7 +155,7 @@ def test_the_verdicts_come_first_and_their_texts_are_escaped(tab):
 def test_without_javascript_all_but_the_explorer_is_there(open_page):
     tab = open_page(java_script_enabled=False)
     assert tab.locator("noscript .warning").is_visible()
-    assert tab.locator("table.claims tbody tr").count() == 3
+    assert tab.locator("table.claims tbody tr").count() == 5
     width = tab.locator("#figures img").first.bounding_box()["width"]
     assert width > 500
     assert tab.get_by_text("w1 & <w2>").is_visible()

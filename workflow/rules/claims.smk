@@ -1,12 +1,13 @@
 # The paper's claims, put to the test. Most are about the main runs, with all their seeds; some
-# are about all runs.
+# are about all runs. Scores say which models have hardly learned.
 
 
 rule claims:
     input:
         totals=files("totals.parquet", inputs.runs),
-        milestones=files("milestones.parquet", inputs.main_runs_of_all_seeds),
         curves=files("curves.parquet", inputs.main_runs_of_all_seeds),
+        head_curves=files("head_curves.parquet", inputs.main_runs_of_all_seeds),
+        scores=files("scores.parquet", inputs.runs),
     output:
         md=report(
             "results/tables/claims.md",

@@ -201,6 +201,7 @@ rule similarity:
 rule table1:
     input:
         milestones=inputs.by_estimator("milestones.parquet", inputs.main_runs),
+        curves=inputs.by_estimator("curves.parquet", inputs.main_runs),
         paper=source("../../resources/paper/table1.csv"),
     output:
         **table("table1", "Table 1", "Paper", by_estimator=True),

@@ -10,6 +10,18 @@ from .quantities import FACETS
 SIGNATURES = ["BLEU signature", "chrF signature"]
 """The columns that say how sacrebleu counted."""
 
+LITTLE = 0.1
+"""A loss that is lower than another by a smaller share of it: the model has hardly learned."""
+
+
+def unlearned(scores: pd.DataFrame) -> pd.Series:
+    """Return on which test sets a model is hardly better than the frequencies of words.
+
+    `scores` as of `score.COLUMNS`. A unigram model knows the frequencies of the training text.
+    """
+    losses = scores["loss"].fillna(scores["masked_loss"])
+    return losses > (1 - LITTLE) * scores["unigram_loss"]
+
 
 def table(scores: pd.DataFrame, runs: Iterable[tuple]) -> pd.DataFrame:
     """Return a row for each of the `runs` (values of FACETS) and test set, in their order.

@@ -37,9 +37,12 @@ def similarities(profiles: np.ndarray) -> np.ndarray:
 
 
 def data(runs: pd.DataFrame) -> pd.Series:
-    """Return what the runs were trained on: the corpus and the languages, in any order."""
-    languages = runs["languages"].map(lambda name: "-".join(sorted(name.split("-"))))
-    return runs["corpus"] + "/" + languages
+    """Return what the runs were trained on: the corpus and the languages.
+
+    The two directions of a translation are not the same: they share the objective as well, and
+    would say nothing of the data.
+    """
+    return runs["corpus"] + "/" + runs["languages"]
 
 
 def separation(distance: np.ndarray, labels: np.ndarray) -> float:
@@ -61,8 +64,18 @@ def p_value(distance: np.ndarray, labels: np.ndarray) -> float:
     """
     if np.isnan(separation(distance, labels)):
         return np.nan
+    return _permuted(distance, labels).pvalue
+
+
+def permuted(distance: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the separation by labels, and those by labels that were dealt out at random."""
+    found = _permuted(distance, labels)
+    return found.statistic, found.null_distribution
+
+
+def _permuted(distance: np.ndarray, labels: np.ndarray):
     codes = pd.factorize(labels)[0]
-    found = permutation_test(
+    return permutation_test(
         (codes,),
         lambda dealt: separation(distance, dealt),
         permutation_type="pairings",
@@ -70,4 +83,3 @@ def p_value(distance: np.ndarray, labels: np.ndarray) -> float:
         n_resamples=PERMUTATIONS,
         rng=np.random.default_rng(1),
     )
-    return found.pvalue

@@ -16,6 +16,7 @@ ROWS = COMPONENTS | {
     "last_positive": "last update with one",
     "largest": "largest",
     "largest_in": "largest is in",
+    "window": "updates of a window",
 }
 
 
@@ -24,23 +25,28 @@ def table1(milestones: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
 
     The first rows count the pairs of layer and update whose block of a component had a positive
     LCA. `milestones` as of `closer_look.analysis.milestones`, of one estimator and of one run for each
-    objective; `paper` has the rows of the table as columns, and an index of objectives. What is
-    missing in either stays empty.
+    objective, or, for estimators whose single updates are mostly noise, as of
+    `closer_look.analysis.hurting`, of windows; `paper` has the rows of the table as columns, and an index
+    of objectives. What is missing in either stays empty.
     """
+    rows = ROWS if "window" in milestones else {k: v for k, v in ROWS.items() if k != "window"}
     blocks = milestones[milestones["component"].isin(COMPONENTS)]
     ours = {objective: _summary(rows) for objective, rows in blocks.groupby("objective")}
-    columns = {"": pd.Series(ROWS)}
+    columns = {"": pd.Series(rows)}
     for objective, name in OBJECTIVES.items():
-        columns[name] = ours.get(objective, pd.Series(dtype=object)).reindex(ROWS)
-        columns[f"{name}, paper"] = paper.loc[objective].astype(object).reindex(ROWS)
+        columns[name] = ours.get(objective, pd.Series(dtype=object)).reindex(rows)
+        columns[f"{name}, paper"] = paper.loc[objective].astype(object).reindex(rows)
     return pd.DataFrame(columns)
 
 
 def _summary(blocks: pd.DataFrame) -> pd.Series:
     """Return the numbers of one run."""
     counts = blocks.groupby("component")["positive_updates"].sum().astype(object)
-    worst = blocks.loc[blocks["largest"].idxmax()]
     counts["last_positive"] = blocks["last_positive"].max()
-    counts["largest"] = worst["largest"]
-    counts["largest_in"] = COMPONENTS[worst["component"]]
+    if blocks["largest"].notna().any():
+        worst = blocks.loc[blocks["largest"].idxmax()]
+        counts["largest"] = worst["largest"]
+        counts["largest_in"] = COMPONENTS[worst["component"]]
+    if "window" in blocks:
+        counts["window"] = blocks["window"].iloc[0]
     return counts

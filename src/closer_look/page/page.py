@@ -14,7 +14,7 @@ from plotly.offline import get_plotlyjs
 from .exhibits import Figure, Table, number, title
 from .explorer import Explorer, estimator_label
 from .runs import RULE, RunSummary, agreed, hardware, labels, own_facts, version, warnings
-from .verdicts import arrange, count, survivors
+from .verdicts import arrange, count, mark, of_paper, survivors, tally
 
 MOST_BYTES = 15_000_000
 POINTS = (200, 140, 100, 70, 50, 35, 25)
@@ -120,7 +120,8 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"estimator": estimator_label, "digits": number}
-    functions = (count, survivors, agreed, own_facts, title, hardware, version)
+    functions = (count, mark, of_paper, survivors, tally)
+    functions += (agreed, own_facts, title, hardware, version)
     environment.globals |= {function.__name__: function for function in functions}
     environment.globals |= {"gradients": GRADIENTS, "rule": RULE}
     return environment

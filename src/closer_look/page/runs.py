@@ -12,10 +12,8 @@ import pandas as pd
 from lca.analysis.completeness import REFERENCES
 
 from ..analysis.quantities import FACETS
+from ..analysis.scores import LITTLE, unlearned
 from ..drawing.style import OBJECTIVES, names
-
-LITTLE = 0.1
-"""A loss that fell by a smaller share of itself: the model has hardly learned."""
 
 WORSE = 1.2
 """A final loss this many times the median of its objective's: something went wrong."""
@@ -161,10 +159,10 @@ def warnings(run: RunSummary, runs: list[RunSummary]) -> Iterator[str]:
 
 def _poor_scores(scores: pd.DataFrame) -> Iterator[str]:
     """Yield what says that a model can do little of what it was trained for."""
-    losses = scores["loss"].fillna(scores["masked_loss"])
-    for loss, unigram in zip(losses, scores["unigram_loss"], strict=True):
-        if loss > (1 - LITTLE) * unigram:
-            yield f"test loss {loss:.2f}, where word frequencies alone give {unigram:.2f}"
+    poor = scores[unlearned(scores)]
+    losses = poor["loss"].fillna(poor["masked_loss"])
+    for loss, unigram in zip(losses, poor["unigram_loss"], strict=True):
+        yield f"test loss {loss:.2f}, where word frequencies alone give {unigram:.2f}"
     if (best := scores["bleu"].max()) < USELESS:
         yield f"BLEU {best:.1f} at best: its translations are of hardly any use"
 

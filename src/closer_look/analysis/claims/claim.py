@@ -1,10 +1,9 @@
-"""What a claim is: a sentence of the paper, and a function that reads it as inequalities."""
+"""What a claim is: a sentence of a paper, and a function that reads it as inequalities."""
 
 import inspect
 import math
-import operator
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
@@ -16,9 +15,11 @@ from .evidence import Evidence, NotApplicable
 SYMBOLS = """\
 H[l] is the contribution of layer l of a component: -LCA summed over all updates, in nats per
 predicted token. A are the components of attention (key, query, value, out), F those of the
-feed-forward (w1, w2). t90 is the update by which 90 % of a contribution was reached; "early" are
-the first 10 % of the updates. Layers are those of twelve, in translation six of the encoder and six
-of the decoder; models of another depth are divided likewise. Differences are in units of the
+feed-forward (w1, w2), Q key, query and value, which section 4.2 and Figure 2 call attention;
+written H(Q), they are taken together. t90 is the share of training by which 90 % of a contribution
+was reached; "early" is the first quarter of the updates. A curve is a contribution over time, in
+forty stretches of the training. Layers are those of twelve, in translation six of the encoder and
+six of the decoder; models of another depth are divided likewise. Differences are in units of the
 component's mean |H[l]|: above 0 means more, at any magnitude. Thresholds are our reading of the
 paper's words, unless it has the number."""
 """What the formulas are written in."""
@@ -26,59 +27,56 @@ paper's words, unless it has the number."""
 OBJECTIVES = ("mlm", "clm", "mt")
 """Masked and causal language model, translation."""
 
-RELATIONS = {">": operator.gt, "≥": operator.ge, "≤": operator.le}
+PAPER, OTHERS = "the paper", "others"
+"""Whose claims they are: of the paper reproduced, or of others about Transformers."""
 
 
 class Part(NamedTuple):
-    """One inequality of a claim: `value`, which is NaN where it is undefined, and a bound."""
+    """One inequality of a claim: a value, given by its draws (see `evidence`), and a bound.
+
+    With draws (draw, several), it is about the least of several values. Undefined values are NaN.
+    """
 
     label: str
-    value: float
+    draws: np.ndarray
     relation: str
     threshold: float
+    mirrored: tuple[float, float] | None = None
+    """The limits of a value that noise pulls to one side, see `resampling.interval`."""
+    interval: tuple[float, float, str] | None = None
+    """Its ends, and what was resampled, where it does not follow from the draws."""
     reason: str = ""
     """Why it is undefined."""
 
-    @property
-    def holds(self) -> bool | None:
-        """Whether the inequality holds; None where it is undefined."""
-        if math.isnan(self.value):
-            return None
-        return RELATIONS[self.relation](self.value, self.threshold)
 
-    @property
-    def slack(self) -> float:
-        """How far it is from failing, as a multiple of the threshold if that is not 0."""
-        sign = -1 if self.relation == "≤" else 1
-        return sign * (self.value - self.threshold) / (abs(self.threshold) or 1)
-
-
-def above(label: str, value: float, threshold: float = 0) -> Part:
+def above(label: str, draws: np.ndarray, threshold: float = 0, **more) -> Part:
     """Require a value above the threshold."""
-    return Part(label, float(value), ">", threshold)
+    return Part(label, draws, ">", threshold, **more)
 
 
-def at_least(label: str, value: float, threshold: float = 0) -> Part:
+def at_least(label: str, draws: np.ndarray, threshold: float = 0, **more) -> Part:
     """Require a value of at least the threshold."""
-    return Part(label, float(value), "≥", threshold)
+    return Part(label, draws, "≥", threshold, **more)
 
 
-def at_most(label: str, value: float, threshold: float) -> Part:
+def at_most(label: str, draws: np.ndarray, threshold: float, **more) -> Part:
     """Require a value of at most the threshold."""
-    return Part(label, float(value), "≤", threshold)
+    return Part(label, draws, "≤", threshold, **more)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper; it holds if all its parts do."""
+    """A claim; it holds if all its parts do."""
 
-    number: int
+    number: str
     section: str
     statement: str
     objectives: tuple[str, ...]
     """Whose main runs it is about; none: it is about all runs."""
     each: bool
     """Whether it is made of each objective by itself."""
+    group: str
+    """`PAPER` or `OTHERS`."""
     function: Callable[..., Iterator[Part]]
 
     @property
@@ -95,16 +93,23 @@ class Claim:
             return list(chain.from_iterable(calls))
 
 
-CLAIMS: dict[int, Claim] = {}
+CLAIMS: dict[str, Claim] = {}
 """All claims by their number."""
 
 
+def in_order(numbers: Collection[str] | None = None) -> list[Claim]:
+    """Return all claims, or those of `numbers`, by number: 24a before 24b."""
+    chosen = (CLAIMS[number] for number in numbers or CLAIMS)
+    return sorted(chosen, key=lambda claim: (int(claim.number.rstrip("ab")), claim.number))
+
+
 def claim(
-    number: int,
+    number: int | str,
     section: str,
     statement: str,
     objectives: tuple[str, ...] = OBJECTIVES,
     each: bool = False,
+    group: str = PAPER,
 ):
     """Register a function from evidence to parts as a claim; see `Claim` for the arguments.
 
@@ -112,7 +117,8 @@ def claim(
     """
 
     def register(function):
-        CLAIMS[number] = Claim(number, section, statement, objectives, each, function)
+        name = str(number)
+        CLAIMS[name] = Claim(name, section, statement, objectives, each, group, function)
         return function
 
     return register
@@ -123,4 +129,4 @@ def _until_missing(parts: Iterator[Part]) -> Iterator[Part]:
     try:
         yield from parts
     except NotApplicable as missing:
-        yield Part("", math.nan, "", math.nan, str(missing))
+        yield Part("", np.array([math.nan]), "", math.nan, reason=str(missing))

@@ -1,182 +1,319 @@
-"""What the claims are tested on: the profiles of the main runs under one estimator.
+"""What the claims are tested on: what the layers of the main runs did under one estimator.
 
-A profile is a quantity of one component over the layers, the encoder's before the decoder's. It is
-the mean over the seeds of a run or, for the bootstrap over updates, the sum over stretches of
-training: either way a weighted sum over units, and a resample is but other weights.
+Arrays begin with an axis of draws: draw 0 is what was measured, the others are resamples of the
+updates (see `..resampling`), so that one evaluation of a claim gives a value and its interval.
+Then come components, layers (the encoder's before the decoder's) and, of some, stretches of time.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from itertools import groupby
-from operator import itemgetter
-from typing import NamedTuple
+from collections.abc import Iterator
+from functools import cached_property, lru_cache
+from itertools import count
 
 import numpy as np
 import pandas as pd
 
-from ..quantities import COMPONENTS, FACETS, per_window
+from ..hurting import COUNTED, SINGLE_UPDATES, critical, errors
+from ..quantities import BLOCK, COMPONENTS, FACETS, per_window
+from ..resampling import CONFIDENCE, Blocks
 
 NAMES = {"mlm": "masked LM", "clm": "causal LM", "mt": "translation model"}
 
-STRETCH = 5
-"""Windows in a row that are resampled as one, for what is correlated from update to update."""
+EARLY = 0.25
+"""The share of the updates called early: it has to hold the warm-up of short trainings, too."""
 
-NEIGHBOURS = 5
-"""Stretches in a row that may stand for each other: beyond them, training has moved on."""
+LATE = 0.1
+"""The share of the updates after which they are called late where blocks hurt (Figure 4)."""
+
+SETTLED = 0.9
+"""The share of its contribution with which a block has converged, by t90."""
+
+SIGHTINGS = 10
+"""The last windows with a positive update, by which it is judged when these end."""
+
+STRETCHES = 40
+"""Points of a curve. The paper smooths over 1/125 of its 125,000 updates (Figure 2): of shorter
+trainings, that is mostly noise."""
 
 
 class NotApplicable(Exception):
     """A claim cannot be tested on these runs; the message says why."""
 
 
-class Profiles(NamedTuple):
-    """A quantity of a component: values (unit, place, ...), the stack and layer of each place."""
+class Model:
+    """A main run under one estimator.
 
-    values: np.ndarray
-    stacks: np.ndarray
-    layers: np.ndarray
+    `curves` and `head_curves` as of `lca.analysis.curves`, of this run and estimator.
+    """
 
-
-@dataclass(frozen=True)
-class Evidence:
-    """Everything that one estimator says about the runs."""
-
-    profiles: dict[tuple[str, str, str], Profiles]
-    """By objective, component, and quantity: those of `quantities.quantities`, and "heads"."""
-    weights: dict[str, np.ndarray]
-    """Of the units of each objective."""
-    strata: dict[str, list[np.ndarray]]
-    """The units of each objective, in groups whose members may stand for each other."""
-    all_runs: pd.DataFrame
-    """The totals of the blocks of all runs, those of the main runs among them."""
-
-    def resampled(self, picks: Iterable[tuple[str, np.ndarray]]) -> "Evidence":
-        """Return the evidence of the picked units, pairs of an objective and some of its units.
-
-        The pairs of an objective follow each other.
-        """
-        weights = {}
-        for objective, pairs in groupby(picks, key=itemgetter(0)):
-            units = np.concatenate([picked for _, picked in pairs])
-            all_units = self.weights[objective]
-            weights[objective] = all_units * np.bincount(units, minlength=len(all_units))
-        return replace(self, weights=self.weights | weights)
-
-    def profile(
+    def __init__(
         self,
-        objective: str,
-        component: str,
-        stack: str | None = None,
-        quantity: str = "contribution",
-    ) -> np.ndarray:
-        """Return a quantity over the layers of a model, or of one of its stacks.
+        curves: pd.DataFrame,
+        head_curves: pd.DataFrame,
+        single_updates: bool,
+        resamples: int,
+        rng: np.random.Generator,
+    ) -> None:
+        self._sums = _places(per_window(curves))
+        self._highs = _places(curves.pivot(index="update", columns=BLOCK, values="high"))
+        self._head_curves = head_curves
+        self.single_updates = single_updates
+        self._blocks = Blocks(self._sums.index.to_numpy())
+        self._rng = rng
+        self._multipliers = self._draw(resamples, self._blocks)
+        stacks, layers, components = (self._sums.columns.get_level_values(name) for name in BLOCK)
+        self.stacks = list(dict.fromkeys(stacks[layers > 0]))
+        self._columns = {name: np.flatnonzero(components == name) for name in components.unique()}
+        self._stacks, self._layers = stacks.to_numpy(), layers.to_numpy()
+        self.cumulative = lru_cache(None)(self._cumulative)
 
-        Of "heads" the shape is (layer, head). Raises `NotApplicable` if nothing was recorded.
+    @property
+    def shares(self) -> np.ndarray:
+        """The edges of time of `cumulative`, as shares of the training."""
+        return self._blocks.shares
+
+    @property
+    def components(self) -> list[str]:
+        """The names of all components."""
+        return list(self._columns)
+
+    def layers(self, component: str, stack: str | None = None) -> np.ndarray:
+        """Return which places of a component are of a layer, of this stack if it is given."""
+        columns = self._columns.get(component, np.array([], int))
+        right = np.full(len(columns), True) if stack is None else self._stacks[columns] == stack
+        return np.flatnonzero((self._layers[columns] > 0) & right)
+
+    def _cumulative(self, component: str) -> np.ndarray:
+        """Return the contributions of a component up to each edge, (draw, place, edge)."""
+        series = self._sums.to_numpy()[:, self._columns[component]]
+        return self._blocks.cumulative(series, self._multipliers)
+
+    @cached_property
+    def heads(self) -> dict[str, np.ndarray]:
+        """The contributions of the heads, by component: (draw, layer, head)."""
+        if self._head_curves.empty:
+            return {}
+        sums = _places(per_window(self._head_curves, [*BLOCK, "head"]))
+        blocks = Blocks(sums.index.to_numpy())
+        multipliers = self._draw(len(self._multipliers), blocks)
+        components, heads = (sums.columns.get_level_values(name) for name in ("component", "head"))
+        found = {}
+        for name in components.unique():
+            of_heads = blocks.cumulative(sums.to_numpy()[:, components == name], multipliers)
+            most = heads[components == name].max()
+            if of_heads.shape[1] % most == 0:
+                found[name] = of_heads[..., -1].reshape(len(of_heads), -1, most)
+        return found
+
+    @cached_property
+    def last_hurt(self) -> tuple[float, float, float]:
+        """Until when some block of Table 1 hurt, as a share of training, and its interval.
+
+        Of single updates, it is the end of the last window with one above 0. As with the last
+        sighting of a species, the end lies beyond it by more than x times the time that the last k
+        windows took with probability (1 + x)^-k (Robson and Whitlock 1964, Cooke 1980), if as many
+        are seen in any time at the end. Of sums over windows, the last significant one has the
+        interval of its resamples, from the beginning of the window.
         """
-        values, stacks, layers = self._weighted(objective, component, quantity)
-        chosen = (layers > 0) & ((stacks == stack) | (stack is None))
-        if np.isnan(values[chosen]).all():
-            of = f"{stack} {component}" if stack else component
-            raise NotApplicable(f"{NAMES[objective]}: no {quantity} of {of}")
-        return values[chosen]
+        shares, levels = self.shares, ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
+        if self.single_updates:
+            hurts = self._known_highs().gt(0).any(axis=1).to_numpy()
+            times = self._highs.index.to_numpy()[hurts] / self._highs.index[-1]
+            times = np.append(0, times)[-SIGHTINGS - 1 :]
+            last, windows = times[-1], len(times) - 1
+            beyond = levels[0] ** (-1 / max(1, windows)) - 1
+            return last, last, min(1.0, last + beyond * (last - times[0]))
+        hurts = np.concatenate([(part > 0).any(axis=2) for part in self._significant()])
+        windows = np.where(hurts.any(axis=1), hurts.shape[1] - hurts[:, ::-1].argmax(axis=1), 0)
+        low, high = np.quantile(windows, levels, method="closest_observation").astype(int)
+        return shares[windows[0]], shares[max(0, low - 1)], shares[high]
+
+    @cached_property
+    def late_hurt(self) -> dict[str, np.ndarray]:
+        """How much each block of Table 1 hurt late, by component: (draw, place), nats per token.
+
+        Of single updates, the largest value of each window, if it is above 0; of sums over windows,
+        those that are significantly so.
+        """
+        if self.single_updates:
+            highs = self._known_highs().clip(lower=0).to_numpy()
+            sums = self._blocks.cumulative(highs, self._multipliers)
+            ends = _interpolated(sums, self.shares, np.array([LATE, 1.0]))
+            amounts = (ends[..., 1] - ends[..., 0]).clip(min=0)
+        else:
+            late = self.shares[1:] > LATE
+            parts = [(part * late[:, None]).sum(axis=1) for part in self._significant()]
+            amounts = np.concatenate(parts)
+        columns = self._counted(self._sums).columns
+        names = columns.get_level_values("component")
+        return {name: amounts[:, names == name] for name in names.unique()}
+
+    def _significant(self) -> Iterator[np.ndarray]:
+        """Yield sums that hurt significantly, 0 else, by some of the draws: (draw, window, place).
+
+        In a resample, what is not significantly above 0 is taken to be at most 0, and noise is
+        added to that.
+        """
+        lca = -self._blocks.sums(self._counted(self._sums).to_numpy())
+        error = errors(self._blocks.deviations(lca))
+        limit = critical(*lca.shape) * error
+        significant = lca > limit
+        yield np.where(significant, lca, 0.0)[None]
+        centre = np.where(significant, lca, np.minimum(lca, 0))
+        for some in np.array_split(self._multipliers, max(1, len(self._multipliers) // 50)):
+            moved = centre + some[:, :, None] * error
+            yield np.where(moved > limit, moved, 0.0)
+
+    def _known_highs(self) -> pd.DataFrame:
+        if self._highs.isna().all(axis=None):
+            raise NotApplicable("the largest values of single updates are not known")
+        return self._counted(self._highs)
+
+    def _counted(self, frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.loc[:, frame.columns.get_level_values("component").isin(COUNTED)]
+
+    def _draw(self, resamples: int, blocks: Blocks) -> np.ndarray:
+        return blocks.multipliers(resamples, self._rng)
+
+
+class Evidence:
+    """What one estimator says about one run of each objective, and about all runs together.
+
+    `all_runs` are the totals of the blocks of all runs.
+    """
+
+    def __init__(self, models: dict[str, Model], all_runs: pd.DataFrame, resamples: int) -> None:
+        self.models = models
+        self.all_runs = all_runs
+        self.resamples = resamples
+
+    def model(self, objective: str) -> Model:
+        """Return the main run of an objective; raises `NotApplicable` if there is none."""
+        if objective not in self.models:
+            raise NotApplicable(f"no {NAMES[objective]} among the main runs")
+        return self.models[objective]
+
+    def stacks(self, objective: str) -> list[str]:
+        """Return the stacks of a model, the encoder first."""
+        return self.model(objective).stacks
+
+    def profile(self, objective: str, component: str, stack: str | None = None) -> np.ndarray:
+        """Return the contributions of a component by layer, of one stack or all: (draw, layer)."""
+        return self._cumulative(objective, component, stack)[..., -1]
 
     def grid(
         self,
         objective: str,
         components: tuple[str, ...] = COMPONENTS,
         stack: str | None = None,
-        quantity: str = "contribution",
     ) -> np.ndarray:
-        """Return the profiles of several components, shape (component, layer)."""
-        rows = [self.profile(objective, name, stack, quantity) for name in components]
-        if len({len(row) for row in rows}) > 1:
-            raise NotApplicable(f"{NAMES[objective]}: layers are missing")
-        return np.stack(rows)
+        """Return the profiles of several components, (draw, component, layer)."""
+        return self._cumulatives(objective, components, stack)[..., -1]
 
-    def stacks(self, objective: str) -> list[str]:
-        """Return the stacks of a model, the encoder first."""
-        return list(dict.fromkeys(self._weighted(objective, "key", "contribution").stacks))
+    def summed(self, objective: str, components: tuple[str, ...]) -> np.ndarray:
+        """Return the contributions of components together, (draw, layer)."""
+        return self.grid(objective, components).sum(axis=1)
 
-    def embeddings(self, objective: str, quantity: str = "contribution") -> np.ndarray:
-        """Return a quantity of each embedding matrix of a model."""
-        return self._weighted(objective, "embeddings", quantity).values
-
-    def whole(self, objective: str, quantity: str = "contribution") -> float:
-        """Return the sum of a quantity over all blocks of a model."""
-        names = {component for of, component, _ in self.profiles if of == objective} or {"key"}
-        return sum(self._weighted(objective, name, quantity).values.sum() for name in names)
-
-    def _weighted(self, objective: str, component: str, quantity: str) -> Profiles:
-        """Return the weighted sum over the units, at every place of the component."""
-        if objective not in self.weights:
-            raise NotApplicable(f"no {NAMES[objective]} among the main runs")
-        found = self.profiles.get((objective, component, quantity))
+    def heads(self, objective: str, component: str) -> np.ndarray:
+        """Return the contributions of the heads of a component, (draw, layer, head)."""
+        found = self.model(objective).heads.get(component)
         if found is None:
-            raise NotApplicable(f"{NAMES[objective]}: no {quantity} of {component}")
-        values = np.tensordot(self.weights[objective], found.values, 1)
-        return found._replace(values=values)
+            raise NotApplicable(f"{NAMES[objective]}: no heads of {component}")
+        return found
+
+    def t90(
+        self, objective: str, components: tuple[str, ...], stack: str | None = None
+    ) -> np.ndarray:
+        """Return by when 90 % of a contribution were reached, (draw, component, layer).
+
+        As a share of training; interpolated within a block of updates, NaN without a contribution.
+        """
+        sums = self._cumulatives(objective, components, stack)
+        return _reached(sums, self.model(objective).shares)
+
+    def t90_of_sum(self, objective: str, components: tuple[str, ...]) -> np.ndarray:
+        """Return the same of the components together, (draw, layer)."""
+        sums = self._cumulatives(objective, components).sum(axis=1)
+        return _reached(sums, self.model(objective).shares)
+
+    def early(self, objective: str, components: tuple[str, ...]) -> np.ndarray:
+        """Return the early contributions of components together, (draw, layer)."""
+        sums = self._cumulatives(objective, components).sum(axis=1)
+        return _interpolated(sums, self.model(objective).shares, np.array([EARLY]))[..., 0]
+
+    def course(self, objective: str, components: tuple[str, ...]) -> np.ndarray:
+        """Return the curves of components together, (draw, layer, stretch): its contributions."""
+        sums = self._cumulatives(objective, components).sum(axis=1)
+        shares = np.linspace(0, 1, STRETCHES + 1)
+        return np.diff(_interpolated(sums, self.model(objective).shares, shares))
+
+    def early_and_all(self, objective: str, component: str | None = None) -> np.ndarray:
+        """Return the early and the whole contribution of a component, or of all: (draw, 2)."""
+        model = self.model(objective)
+        names = model.components if component is None else [component]
+        if component not in (None, *model.components):
+            raise NotApplicable(f"{NAMES[objective]}: nothing of {component}")
+        sums = sum(model.cumulative(name).sum(axis=1) for name in names)
+        return _interpolated(sums, model.shares, np.array([EARLY, 1.0]))
+
+    def last_hurt(self, objective: str) -> tuple[float, float, float]:
+        """Return until when some block hurt, see `Model.last_hurt`."""
+        return self.model(objective).last_hurt
+
+    def late_hurt(self, objective: str, component: str) -> np.ndarray:
+        """Return how much a component hurt late, (draw, layer or matrix of embeddings)."""
+        found = self.model(objective).late_hurt.get(component)
+        if found is None:
+            raise NotApplicable(f"{NAMES[objective]}: nothing of {component}")
+        return found
+
+    def _cumulatives(self, objective: str, components: tuple[str, ...], stack: str | None = None):
+        parts = [self._cumulative(objective, name, stack) for name in components]
+        if len({part.shape[1] for part in parts}) > 1:
+            raise NotApplicable(f"{NAMES[objective]}: layers are missing")
+        return np.stack(parts, axis=1)
+
+    def _cumulative(self, objective: str, component: str, stack: str | None = None) -> np.ndarray:
+        """Return the contributions of a component up to each edge, (draw, layer, edge)."""
+        model = self.model(objective)
+        layers = model.layers(component, stack)
+        if not len(layers):
+            of = f"{stack} {component}" if stack else component
+            raise NotApplicable(f"{NAMES[objective]}: nothing of {of}")
+        return model.cumulative(component)[:, layers]
 
 
-def by_seed(main: pd.DataFrame, heads: pd.Series, all_runs: pd.DataFrame) -> Evidence:
-    """Return the evidence whose units are the seeds of the main runs.
+def trials(curves: pd.DataFrame, head_curves: pd.DataFrame, resamples: int) -> list[Evidence]:
+    """Return the evidence by seed: the first of each objective, the second of each, and so on.
 
-    `main` as of `quantities.quantities`, `heads` the contributions of the main runs' heads, with
-    the head in the index, `all_runs` the totals of all runs; all of one estimator.
+    The tables are of one estimator and of the main runs.
     """
-    found = {}
-    for model, block in main.groupby(level=["objective", "component"]):
-        found |= {(*model, name): values for name, values in _by_quantity(block)}
-    for model, block in heads.groupby(level=["objective", "component"]):
-        found[*model, "heads"] = _arrange(block.unstack("head"))
-    sizes = {objective: len(profiles.values) for (objective, *_), profiles in found.items()}
-    return Evidence(
-        profiles=found,
-        weights={objective: np.full(size, 1 / size) for objective, size in sizes.items()},
-        strata={objective: [np.arange(size)] for objective, size in sizes.items()},
-        all_runs=all_runs[all_runs["head"] == 0],
-    )
-
-
-def by_update(curves: pd.DataFrame) -> Evidence:
-    """Return the evidence whose units are stretches of the main runs' training.
-
-    `curves` of one estimator; only contributions are known, the mean over the seeds. A stretch
-    may stand for its neighbours alone, so that a resample keeps the course of the training.
-    """
-    profiles, weights, strata = {}, {}, {}
+    numbers = count()
+    models: list[dict[str, Model]] = [{}]
     for objective, of_objective in curves.groupby("objective"):
-        runs = [per_window(run) for _, run in of_objective.groupby(FACETS)]
-        sums = sum(runs) / len(runs)
-        sums = sums.groupby(np.arange(len(sums)) // STRETCH).sum()
-        sums = sums[sorted(sums.columns, key=_encoder_first)]
-        for component in sums.columns.unique("component"):
-            wide = sums.xs(component, axis="columns", level="component")
-            places = (wide.columns.get_level_values(name).to_numpy() for name in ("stack", "layer"))
-            profiles[objective, component, "contribution"] = Profiles(wide.to_numpy(), *places)
-        weights[objective] = np.ones(len(sums))
-        groups = max(1, len(sums) // NEIGHBOURS)
-        strata[objective] = np.array_split(np.arange(len(sums)), groups)
-    return Evidence(profiles, weights, strata, all_runs=pd.DataFrame())
+        for trial, (run, of_run) in enumerate(of_objective.groupby(FACETS)):
+            models += [{} for _ in range(trial + 1 - len(models))]
+            heads = head_curves[pd.MultiIndex.from_frame(head_curves[FACETS]).isin([run])]
+            single = of_run["estimator"].iloc[0] in SINGLE_UPDATES
+            rng = np.random.default_rng(next(numbers))
+            models[trial][objective] = Model(of_run, heads, single, resamples, rng)
+    return [Evidence(found, pd.DataFrame(), resamples) for found in models]
 
 
-def _by_quantity(block: pd.DataFrame) -> Iterator[tuple[str, Profiles]]:
-    """Yield the name and the profiles of each column of a component's quantities."""
-    found = _arrange(block)
-    for number, name in enumerate(block.columns):
-        yield name, found._replace(values=found.values[..., number])
+def _places(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns in order: the encoder's before the decoder's, then by layer."""
+    return frame[sorted(frame.columns, key=lambda place: (place[0] != "encoder", place))]
 
 
-def _arrange(block: pd.DataFrame) -> Profiles:
-    """Return a component's rows, a run's stack and layer each, as an array (run, place, column)."""
-    rows = block.index.to_frame(index=False)
-    runs = rows.groupby(FACETS).ngroup()
-    names = list(zip(rows["stack"], rows["layer"], strict=True))
-    places = sorted(set(names), key=_encoder_first)
-    values = np.full((runs.max() + 1, len(places), block.shape[1]), np.nan)
-    values[runs, [places.index(name) for name in names]] = block.to_numpy()
-    return Profiles(values, *map(np.array, zip(*places, strict=True)))
+def _reached(sums: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Return when sums (..., edge) first reach `SETTLED` of the last."""
+    level = SETTLED * sums[..., -1:]
+    after = np.maximum(1, np.argmax(sums >= level, axis=-1))[..., None]
+    low, high = (np.take_along_axis(sums, at, axis=-1) for at in (after - 1, after))
+    found = shares[after - 1] + (level - low) / (high - low) * (shares[after] - shares[after - 1])
+    return np.where(level > 0, found, np.nan)[..., 0]
 
 
-def _encoder_first(place: tuple) -> tuple:
-    """Return the key to sort places by, each a stack, a layer, and perhaps more."""
-    return place[0] != "encoder", place
+def _interpolated(sums: np.ndarray, shares: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Return sums (..., edge) at some shares of the training."""
+    weights = np.array([np.interp(at, shares, unit) for unit in np.eye(len(shares))])
+    return sums @ weights

@@ -1,8 +1,10 @@
-"""The terms that the claims' formulas are written in."""
+"""The terms that the claims' formulas are written in.
 
-import math
+Arrays are (draw, layer), unless it is said, and so is every result (draw,): see `evidence`.
+"""
 
 import numpy as np
+from scipy.stats import rankdata
 
 from .evidence import NotApplicable
 
@@ -20,41 +22,84 @@ def span(depth: int, first: int, last: int, of: int = 12) -> np.ndarray:
     return chosen
 
 
-def between(profile: np.ndarray, first: int, last: int, of: int = 12) -> np.ndarray:
+def between(profile: np.ndarray, first: int, last: int) -> np.ndarray:
     """Return the values of the layers `first` to `last` (see `span`)."""
-    return profile[span(len(profile), first, last, of)]
+    return profile[:, span(profile.shape[1], first, last)]
 
 
 def require_layers(profile: np.ndarray, least: int) -> None:
-    """Raise `NotApplicable` for a profile of fewer layers."""
-    if len(profile) < least:
-        raise NotApplicable(f"{len(profile)} layers are too few, {least} are needed")
+    """Raise `NotApplicable` for a profile of fewer layers, the last axis."""
+    if profile.shape[-1] < least:
+        raise NotApplicable(f"{profile.shape[-1]} layers are too few, {least} are needed")
 
 
-def relative(value: float, profile: np.ndarray) -> float:
-    """Return a value in units of the profile's mean magnitude; NaN if that is 0."""
-    scale = np.abs(profile).mean()
-    return value / scale if scale else math.nan
+def relative(values: np.ndarray, profile: np.ndarray) -> np.ndarray:
+    """Return values (draw, ...) in units of the profile's mean magnitude; NaN if that is 0."""
+    scale = np.abs(profile).mean(axis=1).reshape(-1, *[1] * (values.ndim - 1))
+    return np.divide(values, scale, where=scale > 0, out=np.full(values.shape, np.nan))
 
 
-def margin(upper: np.ndarray | float, lower: np.ndarray | float, profile: np.ndarray) -> float:
+def margin(upper: np.ndarray, lower: np.ndarray, profile: np.ndarray) -> np.ndarray:
     """Return by how much the mean of `upper` exceeds that of `lower`, see `relative`."""
-    return relative(np.mean(upper) - np.mean(lower), profile)
+    return relative(upper.mean(axis=1) - lower.mean(axis=1), profile)
 
 
-def peak(profile: np.ndarray, layer: int) -> float:
-    """Return by how much a layer (an index) exceeds all others, see `relative`."""
+def over_each(profile: np.ndarray, layer: int) -> np.ndarray:
+    """Return by how much a layer exceeds each other, (draw, other layer), see `relative`."""
     require_layers(profile, 2)
-    return relative(profile[layer] - np.delete(profile, layer).max(), profile)
+    return relative(profile[:, [layer]] - np.delete(profile, layer, axis=1), profile)
 
 
-def slope(profile: np.ndarray) -> float:
-    """Return the slope per layer of a straight line through the profile, see `relative`."""
-    return relative(np.polyfit(np.arange(len(profile)), profile, 1)[0], profile)
+def slope(profile: np.ndarray) -> np.ndarray:
+    """Return the slope per layer of a straight line through the profile."""
+    return np.polyfit(np.arange(profile.shape[1]), profile.T, 1)[0]
 
 
-def ratio(a: float, b: float) -> float:
+def bend(profile: np.ndarray) -> np.ndarray:
+    """Return the quadratic coefficient of a parabola through the profile."""
+    return np.polyfit(np.arange(profile.shape[1]), profile.T, 2)[0]
+
+
+def r_squared(profile: np.ndarray) -> np.ndarray:
+    """Return the share of the layers' variance that a straight line explains, but for noise.
+
+    The noise, which no line explains, is that of the resamples; they have it twice themselves. What
+    was measured has a value even if there is no variance beyond noise, resamples are NaN.
+    """
+    layers = profile.shape[1]
+    noise = profile[1:].var(axis=0).mean() if len(profile) > 1 else 0
+    noise = noise * np.where(np.arange(len(profile)), 2, 1)
+    line = np.polyfit(np.arange(layers), profile.T, 1)
+    rest = profile.T - line[0] * np.arange(layers)[:, None] - line[1]
+    whole = layers * profile.var(axis=1)
+    if whole[0] <= (layers - 1) * noise[0]:
+        noise[0] = 0
+    unexplained = (rest**2).sum(axis=0) - (layers - 2) * noise
+    whole = whole - (layers - 1) * noise
+    return np.where(whole > 0, 1 - unexplained.clip(min=0) / whole, np.nan).clip(min=0)
+
+
+def rank_correlation(profile: np.ndarray) -> np.ndarray:
+    """Return Spearman's correlation with the number of the layer; layers that are NaN are left out.
+
+    NaN with fewer than three.
+    """
+    known = ~np.isnan(profile)
+    layers = np.where(known, np.arange(profile.shape[1]), np.nan)
+    ranks = [rankdata(each, axis=1, nan_policy="omit") for each in (layers, profile)]
+    a, b = (each - np.nanmean(each, axis=1, keepdims=True) for each in ranks)
+    found = np.nansum(a * b, axis=1) / np.sqrt(np.nansum(a**2, axis=1) * np.nansum(b**2, axis=1))
+    return np.where(known.sum(axis=1) > 2, found, np.nan)
+
+
+def correlations(values: np.ndarray) -> np.ndarray:
+    """Return Pearson's correlations over the last axis: (draw, n, k) to (draw, n, n)."""
+    centred = values - values.mean(axis=-1, keepdims=True)
+    unit = centred / np.linalg.norm(centred, axis=-1, keepdims=True)
+    return unit @ unit.swapaxes(1, 2)
+
+
+def ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return a / b; what is not positive is exceeded by any positive `a`, and exceeds nothing."""
-    if b > 0:
-        return a / b
-    return math.nan if math.isnan(a + b) else math.copysign(math.inf, a or -1)
+    beyond = np.where(np.isnan(a + b), np.nan, np.where(a > 0, np.inf, -np.inf))
+    return np.where(b > 0, a / b, beyond)

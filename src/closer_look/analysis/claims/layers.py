@@ -13,7 +13,18 @@ from scipy.stats import rankdata
 from ..quantities import ATTENTION, FEED_FORWARD
 from .claim import Part, above, at_least, claim
 from .evidence import Evidence
-from .formulas import between, margin, peak, ratio, relative, require_layers, slope
+from .formulas import (
+    bend,
+    between,
+    correlations,
+    margin,
+    over_each,
+    r_squared,
+    ratio,
+    relative,
+    require_layers,
+    slope,
+)
 
 FIGURE_1 = "4.1, Figure 1"
 
@@ -29,8 +40,8 @@ def feed_forward_dominates(e: Evidence, objective: str) -> Iterator[Part]:
 
     The medians are over layers and components, since the paper compares the scales of panels.
     """
-    feed_forward, attention = (np.median(e.grid(objective, c)) for c in (FEED_FORWARD, ATTENTION))
-    yield at_least(objective, ratio(feed_forward, attention), 10)
+    grids = (e.grid(objective, components) for components in (FEED_FORWARD, ATTENTION))
+    yield at_least(objective, ratio(*(np.median(grid, axis=(1, 2)) for grid in grids)), 10)
 
 
 @claim(
@@ -81,9 +92,10 @@ def encoder_key_query_peak_first(e: Evidence) -> Iterator[Part]:
     for component in ("key", "query"):
         h = e.profile("mt", component, "encoder")
         require_layers(h, 3)
-        yield above(f"{component}: layer 1 over all others", peak(h, 0))
-        yield at_least(f"{component}: half of layer 1 over layer 2", margin(h[0] / 2, h[1], h))
-        yield at_least(f"{component}: slope after layer 1", slope(h[1:]))
+        yield above(f"{component}: layer 1 over all others", over_each(h, 0))
+        fall = relative(h[:, 0] / 2 - h[:, 1], h)
+        yield at_least(f"{component}: half of layer 1 over layer 2", fall)
+        yield at_least(f"{component}: slope after layer 1", relative(slope(h[:, 1:]), h))
 
 
 @claim(
@@ -97,7 +109,8 @@ def encoder_value_out_are_u_shaped(e: Evidence) -> Iterator[Part]:
     for component in ("value", "out"):
         h = e.profile("mt", component, "encoder")
         require_layers(h, 3)
-        yield above(f"{component}: ends over middle", margin(min(h[0], h[-1]), h[1:-1], h))
+        over = relative(h[:, [0, -1]] - h[:, 1:-1].mean(axis=1, keepdims=True), h)
+        yield above(f"{component}: ends over middle", over)
 
 
 @claim(
@@ -117,7 +130,7 @@ def decoder_attention_is_cup_and_handle(e: Evidence) -> Iterator[Part]:
         yield from _cup_and_handle(component, e.profile("mt", component, "decoder"))
     for component in ("value", "out"):
         h = e.profile("mt", component, "decoder")
-        yield at_least(f"{component}: last over 0.7 max", margin(h[-1], 0.7 * h.max(), h))
+        yield at_least(f"{component}: last over 0.7 max", relative(h[:, [-1]] - 0.7 * h, h))
 
 
 @claim(
@@ -129,11 +142,11 @@ def decoder_attention_is_cup_and_handle(e: Evidence) -> Iterator[Part]:
 def translation_attention_comes_in_pairs(e: Evidence) -> Iterator[Part]:
     """r(key, query) and r(value, out) > every other correlation among A, over all layers."""
     h = e.grid("mt", ATTENTION)
-    require_layers(h[0], 3)
-    r = np.corrcoef(h)
-    across = r[:2, 2:].max()
-    yield above("key and query over other pairs", r[0, 1] - across)
-    yield above("value and out over other pairs", r[2, 3] - across)
+    require_layers(h, 3)
+    r = correlations(h)
+    across = r[:, :2, 2:].reshape(len(r), -1)
+    yield above("key and query over other pairs", r[:, [0], 1] - across)
+    yield above("value and out over other pairs", r[:, [2], 3] - across)
 
 
 @claim(
@@ -147,7 +160,7 @@ def feed_forward_peaks_last(e: Evidence, objective: str) -> Iterator[Part]:
     for stack in e.stacks(objective):
         for component in FEED_FORWARD:
             label = f"{objective} {stack} {component}: last layer over all others"
-            yield above(label, peak(e.profile(objective, component, stack), -1))
+            yield above(label, over_each(e.profile(objective, component, stack), -1))
 
 
 @claim(
@@ -163,14 +176,12 @@ def masked_feed_forward_rises_steeply(e: Evidence) -> Iterator[Part]:
     """
     for component in FEED_FORWARD:
         h = e.profile("mlm", component)
-        yield above(
-            f"{component}: first over middle layers",
-            margin(h[0], np.median(between(h, 2, 8)), h),
-        )
+        first = relative(h[:, 0] - np.median(between(h, 2, 8), axis=1), h)
+        yield above(f"{component}: first over middle layers", first)
         before, end = between(h, 2, 9), between(h, 9, 12)
         require_layers(end, 2)
-        slopes = [np.polyfit(np.arange(len(part)), part, 1)[0] for part in (before, end)]
-        yield above(f"{component}: final slope", relative(slopes[1] - max(0, slopes[0]), h))
+        steeper = slope(end)[:, None] - np.stack([slope(before), np.zeros(len(h))], axis=1)
+        yield above(f"{component}: final slope", relative(steeper, h))
 
 
 @claim(
@@ -183,7 +194,7 @@ def masked_components_share_a_trend(e: Evidence) -> Iterator[Part]:
     masked = _least_correlation(e.grid("mlm"))
     for objective in ("clm", "mt"):
         other = _least_correlation(e.grid(objective))
-        yield above(f"MLM over {objective}", masked - other)
+        yield above(f"MLM over {objective}", masked - other, mirrored=(-2, 2))
 
 
 @claim(
@@ -197,10 +208,10 @@ def causal_feed_forward_rises(e: Evidence) -> Iterator[Part]:
     for component in FEED_FORWARD:
         h = e.profile("clm", component)
         require_layers(h, 2)
-        increments = np.diff(h, prepend=h[0])
+        increments = np.diff(h, prepend=h[:, :1])
         jumps = between(increments, 4, 7)
-        yield above(f"{component}: least increment", relative(increments[1:].min(), h))
-        yield above(f"{component}: jumps in layers 4-7", margin(jumps, increments[1:], h))
+        yield above(f"{component}: least increment", relative(increments[:, 1:], h))
+        yield above(f"{component}: jumps in layers 4-7", margin(jumps, increments[:, 1:], h))
 
 
 @claim(
@@ -217,35 +228,31 @@ def encoder_linear_decoder_convex(e: Evidence) -> Iterator[Part]:
     for component in FEED_FORWARD:
         h = e.profile("mt", component, "encoder")
         require_layers(h, 4)
-        yield above(f"encoder {component}: slope", slope(h))
-        yield at_least(f"encoder {component}: R²", _r_squared(h), 0.9)
+        yield above(f"encoder {component}: slope", relative(slope(h), h))
+        yield at_least(f"encoder {component}: R²", r_squared(h), 0.9, mirrored=(0, 1))
         h = e.profile("mt", component, "decoder")
         require_layers(h, 4)
-        bend = np.polyfit(np.arange(len(h)), h, 2)[0]
-        yield above(f"decoder {component}: convexity", relative(bend, h))
+        yield above(f"decoder {component}: convexity", relative(bend(h), h))
 
 
 def _cup_and_handle(component: str, h: np.ndarray) -> Iterator[Part]:
     """Require a peak in the first layer, a dip, a plateau, and a drop at the end."""
     cup, handle = between(h, 2, 5), between(h, 6, 10)
-    yield above(f"{component}: layer 1 over 2-5", margin(h[0], cup, h))
+    yield above(f"{component}: layer 1 over 2-5", margin(h[:, :1], cup, h))
     yield above(f"{component}: layers 6-10 over 2-5", margin(handle, cup, h))
-    yield above(f"{component}: drop in the last layer", margin(h[-2], h[-1], h))
+    require_layers(h, 2)
+    yield above(f"{component}: drop in the last layer", relative(h[:, -2] - h[:, -1], h))
 
 
-def _evenness(h: np.ndarray) -> float:
+def _evenness(h: np.ndarray) -> np.ndarray:
     """Return the entropy of the layers' shares, from 0 (all in one) to 1 (all equal)."""
     require_layers(h, 2)
     gains = h.clip(min=0)
-    return entr(gains / gains.sum()).sum() / np.log(len(h))
+    shares = gains / gains.sum(axis=1, keepdims=True)
+    return entr(shares).sum(axis=1) / np.log(h.shape[1])
 
 
-def _least_correlation(grid: np.ndarray) -> float:
+def _least_correlation(grid: np.ndarray) -> np.ndarray:
     """Return the least Spearman correlation between two components over layers."""
-    require_layers(grid[0], 3)
-    return np.corrcoef(rankdata(grid, axis=1)).min()
-
-
-def _r_squared(h: np.ndarray) -> float:
-    """Return the share of the variance that a straight line over layers explains."""
-    return np.corrcoef(np.arange(len(h)), h)[0, 1] ** 2
+    require_layers(grid, 3)
+    return correlations(rankdata(grid, axis=2)).min(axis=(1, 2))

@@ -1,134 +1,189 @@
 """From the tables of the runs to a verdict for every claim and estimator."""
 
+import operator
 from collections.abc import Collection, Iterable
-from math import nan
+from math import isnan, nan
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import bootstrap
 
 from lca import ESTIMATORS
 
-from ..quantities import BLOCK, FACETS, quantities
-from .claim import CLAIMS, Claim, Part
-from .evidence import Evidence, by_seed, by_update
+from ..quantities import FACETS
+from ..resampling import interval, interval_of_mean
+from ..scores import unlearned
+from .claim import Claim, Part, in_order
+from .evidence import Evidence, trials
 
 COLUMNS = [
-    *("claim", "section", "statement", "formula", "estimator", "verdict"),
+    *("claim", "group", "section", "statement", "formula", "estimator", "verdict"),
+    *("inequalities", "hold", "decides"),
     *("part", "value", "relation", "threshold", "low", "high", "interval"),
-    *("reason", "values", "runs"),
+    *("reason", "values", "runs", "unlearned"),
 ]
 
-HOLDS, FAILS, NOT_APPLICABLE = "holds", "fails", "not applicable"
+HOLDS, FAILS, UNDECIDED, NOT_APPLICABLE = "holds", "fails", "undecided", "not applicable"
+
+RELATIONS = {">": operator.gt, "≥": operator.ge, "≤": operator.le}
 
 RESAMPLES = 499
-CONFIDENCE = 0.95
 LEAST_SEEDS = 3
 """Of each objective, for intervals over seeds; with fewer they are over updates."""
 
 
+class Inequality(NamedTuple):
+    """A part of a claim, tested: its value and interval, NaN where there is none, and its bound."""
+
+    label: str
+    value: float
+    low: float
+    high: float
+    unit: str
+    """What was resampled for the interval."""
+    relation: str
+    threshold: float
+    reason: str
+
+    @property
+    def verdict(self) -> str:
+        """Whether it holds or fails in all of the interval; undecided if in some of it."""
+        if isnan(self.value):
+            return NOT_APPLICABLE
+        if isnan(self.low) or isnan(self.high):
+            return UNDECIDED
+        holds = RELATIONS[self.relation]
+        ends = {holds(end, self.threshold) for end in (self.low, self.high)}
+        return UNDECIDED if len(ends) > 1 else HOLDS if ends == {True} else FAILS
+
+    @property
+    def slack(self) -> float:
+        """How far it is from failing, as a multiple of the threshold if that is not 0."""
+        sign = -1 if self.relation == "≤" else 1
+        return sign * (self.value - self.threshold) / (abs(self.threshold) or 1)
+
+    def __str__(self) -> str:
+        """Return it in words, such as `mlm: 12 [11, 13] ≥ 10 holds`."""
+        ends = f"[{self.low:.4g}, {self.high:.4g}]"
+        bound = f"{self.relation} {self.threshold:g}"
+        return f"{self.label}: {self.value:.4g} {ends} {bound} {self.verdict}"
+
+
 def evaluate(
     totals: pd.DataFrame,
-    milestones: pd.DataFrame,
     curves: pd.DataFrame,
+    head_curves: pd.DataFrame,
     main: Collection[tuple[str, str, str, str]],
+    scores: pd.DataFrame | None = None,
     resamples: int = RESAMPLES,
+    numbers: Collection[str] | None = None,
 ) -> pd.DataFrame:
-    """Test every claim under every estimator; return a row for each, with `COLUMNS`.
+    """Test every claim, or those of `numbers`, under every estimator; return a row for each.
 
-    `totals` of all runs; `milestones` and `curves` of at least the runs that stand for their
-    objectives, which `main` names by corpus, objective, languages and variant, with all seeds.
+    Its columns are `COLUMNS`.
 
-    `verdict` is "holds" if all inequalities of the claim hold, "fails" if one does not, and else
-    "not applicable", with the `reason`. `part`, `value`, `relation` and `threshold` are those of
-    the inequality that decides: the one that is nearest to failing, or furthest from holding.
-    `values` has all of them. `low` and `high` are the 95 % bootstrap interval of `value`, where one
-    can be had (no `resamples`, no intervals), and `interval` says what was resampled: "seeds", or
-    "updates" (see `evidence.by_update`). `runs` are those that the claim is about.
+    `totals` of all runs, with the standard error `se` of each sum; `curves` and `head_curves` of at
+    least the runs that stand for their objectives, which `main` names by corpus, objective,
+    languages and variant, with all seeds; `scores` of all runs, as of `score.COLUMNS`.
+
+    An inequality holds or fails if it does so in all of its 95 % interval, and is undecided else.
+    The interval is over seeds (Student's, of the values by seed) where there are `LEAST_SEEDS`,
+    else over blocks of updates (see `..resampling`), where claims need another it is said there;
+    `interval` names what was resampled. A claim's `verdict` is "holds" if all its inequalities
+    hold, "fails" if one fails, "not applicable" if one cannot be tested, with the `reason`, and
+    else "undecided". `inequalities` counts them, `hold` those that hold, and `decides` names those
+    that the verdict rests on. `part`, `value`, `relation`, `threshold`, `low` and `high` are those
+    of the one of them that is furthest from holding, or nearest to failing. `values` has all.
+    `runs` are those that the claim is about, `unlearned` those of them that are hardly better than
+    the frequencies of words: there, a verdict says nothing of models that have learned.
     """
     variants = {variant for *_, variant in main}
     totals = totals[totals["variant"].isin(variants)]
-    tables = [table[_among(table, main)] for table in (totals, milestones, curves)]
+    totals = totals.reindex(columns=list(dict.fromkeys([*totals.columns, "se"])))
+    of_main = [table[_among(table, main)] for table in (curves, head_curves)]
+    poor = set() if scores is None else set(_names(scores[unlearned(scores)]))
     rows = []
     for estimator in _in_order(totals["estimator"].unique()):
-        ours, *of_main = (_of(estimator, table) for table in (totals, *tables))
-        evidences = [_evidence(ours, *of_main), by_update(of_main[-1])]
+        ours, *tables = (_of(estimator, table) for table in (totals, *of_main))
+        enough = min(_seeds(tables[0]).values(), default=0) >= LEAST_SEEDS
+        evidence = trials(*tables, 0 if enough else resamples)
+        whole = Evidence({}, ours[ours["head"] == 0], resamples)
         runs = ours[FACETS].drop_duplicates()
-        runs["main"] = _among(runs, main)
-        for _, claim in sorted(CLAIMS.items()):
-            row = _test(claim, *evidences, resamples)
-            rows.append(row | {"estimator": estimator, "runs": _names(claim, runs)})
+        main_runs = runs[_among(runs, main)]
+        for claim in in_order(numbers):
+            about = main_runs[main_runs["objective"].isin(claim.objectives)]
+            names = _names(about if claim.objectives else runs)
+            some = evidence[: _size(claim, evidence)] if claim.objectives else [whole]
+            row = _test(claim, some) | {"estimator": estimator, "runs": " ".join(names)}
+            rows.append(row | {"unlearned": " ".join(name for name in names if name in poor)})
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _evidence(totals, main_totals, milestones, curves) -> Evidence:
-    """Return the evidence by seed, from the tables of one estimator."""
-    keys = [*FACETS, *BLOCK]
-    heads = main_totals[main_totals["head"] > 0].set_index([*keys, "head"])["lca"]
-    main = quantities(main_totals, milestones, curves).droplevel("estimator")
-    return by_seed(main, -heads, totals)
-
-
-def _test(claim: Claim, seeds: Evidence, updates: Evidence, resamples: int) -> dict:
+def _test(claim: Claim, evidence: list[Evidence]) -> dict:
     """Return a row of the result, but for the estimator and the runs."""
-    parts = claim.parts(seeds)
-    verdict, part = _decide(parts)
-    row = part._asdict() | {"part": part.label, "verdict": verdict}
-    row |= {"claim": claim.number, "low": nan, "high": nan, "interval": ""}
-    row |= {name: getattr(claim, name) for name in ("section", "statement", "formula")}
-    row["values"] = "; ".join(f"{p.label}: {p.value:.4g}" for p in parts if p.holds is not None)
+    first, *others = ([*claim.parts(one)] for one in evidence)
+    by_label = [{part.label: part for part in parts} for parts in others]
+    found = [_combine([part, *(more.get(part.label) for more in by_label)]) for part in first]
+    verdict, deciding = _decide(found)
+    shown = min(deciding, key=lambda each: each.slack)
+    tested = [each for each in found if each.verdict != NOT_APPLICABLE]
+    row = {name: getattr(claim, name) for name in ("group", "section", "statement", "formula")}
+    row |= {"claim": claim.number, "verdict": verdict, "inequalities": len(tested)}
+    row |= {"hold": sum(each.verdict == HOLDS for each in found)}
+    row |= {"decides": "; ".join(each.label for each in deciding)}
+    row |= {"part": shown.label, "interval": shown.unit} | shown._asdict()
+    row["values"] = "; ".join(map(str, tested))
+    row["reason"] = ""
     if verdict == NOT_APPLICABLE:
-        return row | {"reason": part.reason or f"{part.label}: undefined; all values are equal"}
-    for evidence, unit, least in ((seeds, "seeds", LEAST_SEEDS), (updates, "updates", 2)):
-        if resamples and min(_sizes(claim, evidence), default=0) >= least:
-            low, high = _interval(claim, part.label, evidence, resamples)
-            if not np.isnan([low, high]).any():
-                return row | {"low": low, "high": high, "interval": unit}
+        row["reason"] = shown.reason or f"{shown.label}: undefined; all values are equal"
+    elif isnan(shown.low):
+        row["reason"] = f"{shown.label}: too few updates or errors that are not known: no interval"
     return row
 
 
-def _decide(parts: list[Part]) -> tuple[str, Part]:
-    """Return the verdict and the part that it rests on."""
-    failing = [part for part in parts if part.holds is False]
-    undefined = [part for part in parts if part.holds is None]
-    if failing:
-        return FAILS, min(failing, key=lambda part: part.slack)
-    if undefined or not parts:
-        return NOT_APPLICABLE, (undefined or [Part("", nan, "", nan, "no runs")])[0]
-    return HOLDS, min(parts, key=lambda part: part.slack)
+def _combine(parts: list[Part | None]) -> Inequality:
+    """Return what the parts of the same name come to, one for each seed."""
+    first = parts[0]
+    missing = next((part for part in parts if part is None or part.reason), None)
+    bound = first.relation, first.threshold
+    if None in parts or missing is not None:
+        reason = missing.reason if missing else "not all seeds have it"
+        return Inequality(first.label, nan, nan, nan, "", *bound, reason)
+    draws = np.array([part.draws for part in parts], float)
+    mean = draws.mean(axis=0)
+    unit = "updates"
+    if len(parts) >= LEAST_SEEDS:
+        low, high = interval_of_mean(draws[:, 0])
+        unit = "seeds"
+    elif first.interval:
+        ends = np.array([part.interval[:2] for part in parts])
+        (low, high), unit = ends.mean(axis=0).tolist(), first.interval[2]
+    else:
+        low, high = interval(mean, first.mirrored)
+    if isnan(low) or isnan(high):
+        low, high, unit = nan, nan, ""
+    return Inequality(first.label, float(np.min(mean[0])), low, high, unit, *bound, "")
 
 
-def _sizes(claim: Claim, evidence: Evidence) -> list[int]:
-    """Return the sizes of the groups that a resample of the claim's runs is drawn from."""
-    return [
-        len(group) for name in claim.objectives for group in evidence.strata.get(name, [range(0)])
-    ]
+def _decide(found: list[Inequality]) -> tuple[str, list[Inequality]]:
+    """Return the verdict and the inequalities that it rests on."""
+    if not found:
+        return NOT_APPLICABLE, [Inequality("", nan, nan, nan, "", "", nan, "no runs")]
+    for verdict in (FAILS, NOT_APPLICABLE, UNDECIDED):
+        if deciding := [each for each in found if each.verdict == verdict]:
+            return verdict, deciding
+    return HOLDS, [min(found, key=lambda each: each.slack)]
 
 
-def _interval(claim: Claim, label: str, evidence: Evidence, resamples: int) -> tuple[float, float]:
-    """Return the bootstrap interval of a part of the claim; NaN where it cannot be had."""
-    objectives, groups = zip(
-        *((name, group) for name in claim.objectives for group in evidence.strata[name]),
-        strict=True,
-    )
+def _size(claim: Claim, evidence: list[Evidence]) -> int:
+    """Return how many seeds there are of all objectives that the claim is about; at least one."""
+    has_all = [set(claim.objectives) <= set(one.models) for one in evidence]
+    return max(1, sum(has_all))
 
-    def statistic(*picked: np.ndarray) -> float:
-        parts = claim.parts(evidence.resampled(zip(objectives, picked, strict=True)))
-        return next((part.value for part in parts if part.label == label), nan)
 
-    if np.isnan(statistic(*groups)):
-        return nan, nan
-    with np.errstate(invalid="ignore"):  # in a resample the value may be infinite or undefined
-        found = bootstrap(
-            groups,
-            statistic,
-            vectorized=False,
-            n_resamples=resamples,
-            confidence_level=CONFIDENCE,
-            method="percentile",
-            rng=np.random.default_rng(1),
-        )
-    return tuple(map(float, found.confidence_interval))
+def _seeds(curves: pd.DataFrame) -> dict[str, int]:
+    """Return the number of runs of each objective."""
+    return curves[FACETS].drop_duplicates().groupby("objective").size().to_dict()
 
 
 def _among(table: pd.DataFrame, main: Iterable[tuple]) -> pd.Series:
@@ -145,8 +200,6 @@ def _in_order(estimators: Iterable[str]) -> list[str]:
     return sorted(estimators, key=lambda name: [*ESTIMATORS, name].index(name))
 
 
-def _names(claim: Claim, runs: pd.DataFrame) -> str:
-    """Return the names of those of the runs that the claim was tested on."""
-    if claim.objectives:
-        runs = runs[runs["main"] & runs["objective"].isin(claim.objectives)]
-    return " ".join(sorted("/".join(map(str, run)) for run in runs[FACETS].itertuples(index=False)))
+def _names(runs: pd.DataFrame) -> list[str]:
+    """Return the names of runs, such as europarl/mt/de-en/base/1, sorted."""
+    return sorted("/".join(map(str, run)) for run in runs[FACETS].itertuples(index=False))

@@ -1,0 +1,157 @@
+"""How far sums over a training may be off, had its batches been others: a block bootstrap.
+
+The updates of a training are no sample that could be drawn from again: most of the loss falls, and
+most of the noise is made, at its beginning. What is resampled are the deviations of blocks of
+updates from the mean of their two neighbours, each where it is: a block's sum is moved by its own
+deviation times a random number of mean 0 and variance 1 (wild bootstrap, Wu 1986, by blocks). All
+components of a model move together, since they share their batches. What is correlated within a
+block stays so. The library `arch` has block bootstraps for stationary series only, which would put
+late deviations among the early, and calls a function for each resample; here, all resamples of all
+layers are two matrix products.
+"""
+
+import numpy as np
+from scipy.stats import t as student
+
+LEAST_UPDATES = 64
+"""Of a block: twice as many as the curvature of the trapezoid may be carried on for."""
+
+LEAST_WINDOWS = 3
+"""Of a block: what is left of correlation between windows is to stay within the blocks."""
+
+LEAST_BLOCKS, MOST_BLOCKS = 20, 200
+"""Of a training: an interval must not rest on a few; many more would not make it better."""
+
+CONFIDENCE = 0.95
+
+VARIANCE = 1.5
+"""Of a value minus the mean of its neighbours, as a multiple of that of the value."""
+
+FREEDOM = 18 / 35
+"""Degrees of freedom of such a deviation: neighbours have terms in common (their efficiency)."""
+
+
+class Blocks:
+    """The windows of a training in blocks: `edges`, of updates, from 0 to the last.
+
+    `updates` are the last of each window. Blocks have `LEAST_UPDATES` and `LEAST_WINDOWS`, or fewer
+    where a training is too short for `LEAST_BLOCKS` of them.
+    """
+
+    def __init__(self, updates: np.ndarray) -> None:
+        windows = len(updates)
+        width = max(LEAST_WINDOWS, -(-LEAST_UPDATES * windows // int(updates[-1])))
+        width = max(1, min(width, windows // LEAST_BLOCKS), -(-windows // MOST_BLOCKS))
+        self._starts = np.arange(0, windows - width + 1, width)  # the last takes what is left
+        self.edges = np.append(0, np.append(updates[self._starts[1:] - 1], updates[-1]))
+
+    @property
+    def shares(self) -> np.ndarray:
+        """The edges as shares of the training."""
+        return self.edges / self.edges[-1]
+
+    def sums(self, series: np.ndarray) -> np.ndarray:
+        """Return the sum over each block of a series (window, ...)."""
+        return np.add.reduceat(series, self._starts, axis=0)
+
+    def deviations(self, sums: np.ndarray) -> np.ndarray:
+        """Return how far each block's sum (block, ...) is from what its neighbours make expect.
+
+        Its variance is that of the sum. What rises or falls in a straight line does not deviate
+        (pseudo-residuals, Gasser, Sroka and Jennen-Steinmetz 1986). The first and the last block
+        have the deviation of the ones beside them. NaN with fewer than three blocks.
+        """
+        if len(sums) < 3:
+            return np.full(sums.shape, np.nan)
+        widths = np.diff(self.edges).reshape(-1, *[1] * (sums.ndim - 1))
+        rates = sums / widths
+        inner = (rates[1:-1] - (rates[:-2] + rates[2:]) / 2) / np.sqrt(VARIANCE)
+        return np.concatenate([inner[:1], inner, inner[-1:]]) * widths
+
+    def multipliers(self, resamples: int, rng: np.random.Generator) -> np.ndarray:
+        """Return random numbers to multiply the deviations with, (resample, block).
+
+        A sum that they are added to is distributed by Student's t, since the deviations are few.
+        """
+        normal = rng.standard_normal((resamples, len(self.edges) - 1))
+        freedom = max(3.0, FREEDOM * normal.shape[1])
+        return normal * np.sqrt(freedom / rng.chisquare(freedom, (resamples, 1)))
+
+    def cumulative(self, series: np.ndarray, multipliers: np.ndarray) -> np.ndarray:
+        """Return a series (window, place) summed up to each edge, shape (draw, place, edge).
+
+        Draw 0 is what was measured, the others are resamples by `multipliers` (draw, block).
+        """
+        sums = self.sums(series)
+        moved = sums + multipliers[:, :, None] * self.deviations(sums)
+        found = np.zeros((1 + len(moved), sums.shape[1], len(self.edges)))
+        np.cumsum(sums.T, axis=-1, out=found[0, :, 1:])
+        np.cumsum(moved.swapaxes(1, 2), axis=-1, out=found[1:, :, 1:])
+        return found
+
+
+def interval(draws: np.ndarray, mirrored: tuple[float, float] | None = None) -> tuple[float, float]:
+    """Return the interval of a value, the first of the draws, from its resamples, the others.
+
+    It is that of the percentiles; if `mirrored`, it reaches as far as its mirror image about the
+    value too (the "basic" interval), within these limits: for what noise pulls to one side, such as
+    a correlation towards 0, since resamples have the noise twice. With draws (draw, several) the
+    value is the least of several, and the interval that of `_least`. If most of the resamples are
+    undefined, it is unknown (NaN) or, if `mirrored`, anything within the limits.
+    """
+    if draws.ndim > 1:
+        ends = [_percentiles(each, draws.shape[1]) for each in draws.T]
+        return _least(np.array(ends))
+    low, high = _percentiles(draws)
+    if mirrored and np.isnan(low) and not np.isnan(draws[0]):
+        low, high = mirrored
+    elif mirrored:
+        with np.errstate(invalid="ignore"):  # an infinite value has no image
+            image = np.clip([2 * draws[0] - high, 2 * draws[0] - low], *mirrored)
+        low, high = np.fmin(low, image[0]), np.fmax(high, image[1])
+    return float(low), float(high)
+
+
+def interval_of_mean(values: np.ndarray) -> tuple[float, float]:
+    """Return Student's interval of the mean of independent values, one for each seed.
+
+    With values (seed, several) it is that of the least of several means, see `_least`. What has no
+    finite mean has no bounds, unless all values are the same.
+    """
+    if values.ndim > 1:
+        ends = [_student(each, values.shape[1]) for each in values.T]
+        return _least(np.array(ends))
+    low, high = _student(values)
+    return float(low), float(high)
+
+
+def _least(ends: np.ndarray) -> tuple[float, float]:
+    """Return the interval of the least of several values from those of each, (several, 2).
+
+    It is not below the lower end of any; and above the upper end of any only if that value lies
+    above its own, which is why the upper ends are those of Bonferroni.
+    """
+    low, high = ends.min(axis=0)
+    return float(low), float(high)
+
+
+def _levels(several: int) -> tuple[float, float]:
+    """Return the levels of the ends of an interval; the upper one among `several`."""
+    tail = (1 - CONFIDENCE) / 2
+    return tail, 1 - tail / several
+
+
+def _percentiles(draws: np.ndarray, several: int = 1) -> tuple[float, float]:
+    resamples = draws[1:][~np.isnan(draws[1:])]
+    if np.isnan(draws[0]) or 2 * len(resamples) < len(draws):
+        return np.nan, np.nan
+    return tuple(np.quantile(resamples, _levels(several), method="closest_observation"))
+
+
+def _student(values: np.ndarray, several: int = 1) -> tuple[float, float]:
+    if (values == values[0]).all():
+        return values[0], values[0]
+    if np.isinf(values).any():
+        return -np.inf, np.inf
+    error = values.std(ddof=1) / np.sqrt(len(values))
+    return tuple(values.mean() + student.ppf(_levels(several), len(values) - 1) * error)
