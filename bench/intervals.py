@@ -10,32 +10,10 @@ import argparse
 import sys
 from pathlib import Path
 
-import numpy as np
-
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / folder) for folder in ("src", "", "tests/support")]
 
-from lca.analysis.uncertainty import sum_error  # noqa: E402
-from lca.analysis.windows import Windows  # noqa: E402
-from series import FALL, NOISES, TRENDS, noise, trend  # noqa: E402
-
-
-def coverage(
-    updates: int, of_trend: str, of_noise: str, scatter: float, repetitions: int, seed: int = 1
-) -> tuple[float, float]:
-    """Return how often the interval holds the truth, and the mean error relative to the true one.
-
-    `scatter` is the standard deviation of the sum, as a share of the loss change.
-    """
-    random = np.random.default_rng(seed)
-    windows = Windows(updates)
-    truth = trend(of_trend, updates)
-    drawn = [noise(of_noise, updates, random) for _ in range(repetitions)]
-    misses = np.array([row.sum() for row in drawn])
-    scale = scatter * FALL / misses.std()
-    errors = np.array([sum_error(windows.mean(truth + scale * row), windows.last) for row in drawn])
-    held = np.abs(scale * misses) <= 1.96 * errors
-    return held.mean(), np.sqrt((errors**2).mean()) / (scatter * FALL)
+from series import NOISES, TRENDS, coverage  # noqa: E402
 
 
 def main() -> None:

@@ -5,6 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.signal import lfilter
 
+from lca.analysis.uncertainty import sum_error
+from lca.analysis.windows import Windows
+
 TRENDS = ("warmed up", "exponential")
 NOISES = ("white", "AR(1), 0.5", "AR(1), 0.9", "mean of 10", "strata of 32", "strata of 128")
 FALL = 4.0  # of the loss, in nats
@@ -48,3 +51,21 @@ def noise(kind: str, updates: int, random: np.random.Generator) -> np.ndarray:
         curvature = np.repeat(random.standard_normal(len(lengths)), lengths)
         found = 0.5 * random.standard_normal(updates) + 0.3 * curvature
     return found * (np.arange(updates) + 0.02 * updates) ** -0.5
+
+
+def coverage(
+    updates: int, of_trend: str, of_noise: str, scatter: float, repetitions: int, seed: int = 1
+) -> tuple[float, float]:
+    """Return how often the interval holds the truth, and the mean error relative to the true one.
+
+    `scatter` is the standard deviation of the sum, as a share of the loss change.
+    """
+    random = np.random.default_rng(seed)
+    windows = Windows(updates)
+    truth = trend(of_trend, updates)
+    drawn = [noise(of_noise, updates, random) for _ in range(repetitions)]
+    misses = np.array([row.sum() for row in drawn])
+    scale = scatter * FALL / misses.std()
+    errors = np.array([sum_error(windows.mean(truth + scale * row), windows.last) for row in drawn])
+    held = np.abs(scale * misses) <= 1.96 * errors
+    return held.mean(), np.sqrt((errors**2).mean()) / (scatter * FALL)
