@@ -47,7 +47,7 @@ def draw(completeness: pd.DataFrame, curves: pd.DataFrame) -> Figure:
     completeness = completeness[completeness["estimator"].isin(curves["estimator"])]
     found = objectives(completeness)
     panels = max(1, len(found))
-    figure, axes = plt.subplots(1, panels, figsize=(max(6, 3.9 * panels), 3.3), squeeze=False)
+    figure, axes = plt.subplots(1, panels, figsize=(max(6, 4.3 * panels), 3.3), squeeze=False)
     for panel, objective in zip(axes[0], found, strict=False):
         rows, of_curves = (
             frame[frame["objective"] == objective] for frame in (completeness, curves)

@@ -19,11 +19,13 @@ updates (see `cumulative_errors`):
 COVERAGE
 """
 
+import math
 from functools import lru_cache
 
 import numpy as np
 from scipy.interpolate import BSpline
-from scipy.stats import norm, t
+from scipy.linalg import solve_toeplitz
+from scipy.special import ndtri, stdtrit
 
 FEWEST = 20
 """Windows, or batches, from which a standard error can be told; of fewer it is NaN."""
@@ -105,17 +107,17 @@ def percent(ratio: float, error: float) -> str:
 
 def _widening(freedom: float) -> float:
     """Return how much longer intervals of 95 % are with Student's t than with the normal."""
-    return float(t.ppf(0.975, max(3, freedom)) / norm.ppf(0.975))
+    return float(stdtrit(max(3, freedom), 0.975) / ndtri(0.975))
 
 
 def _detrended(sums: np.ndarray, widths: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the scale of the sums' scatter, their residuals from the trend, and the leverage."""
     number = len(sums)
     trend = _spline(number, round(2.5 + 0.3 * number**0.5)) * widths[:, None]
-    smoother = np.linalg.qr(_spline(number, SCALE_COLUMNS))[0]
+    smoother = _orthonormal(_spline(number, SCALE_COLUMNS))
     scale = np.ones(number)
     for _ in range(3):
-        basis = np.linalg.qr(trend / scale[:, None])[0]
+        basis = _orthonormal(trend / scale[:, None])
         residuals = sums - scale * (basis @ (basis.T @ (sums / scale)))
         leverage = (basis**2).sum(axis=1)
         if np.abs(residuals).max() <= 1e-6 * np.abs(sums).max():  # rounding, not noise
@@ -125,6 +127,12 @@ def _detrended(sums: np.ndarray, widths: np.ndarray) -> tuple[np.ndarray, np.nda
         logarithms = np.log(squares + 1e-4 * squares.mean())
         scale = np.exp(smoother @ (smoother.T @ logarithms) / 2)
     return last, residuals, leverage
+
+
+def _orthonormal(columns: np.ndarray) -> np.ndarray:
+    """Return an orthonormal basis of what the columns span, which are many fewer than the rows."""
+    factor = np.linalg.cholesky(columns.T @ columns)
+    return columns @ np.linalg.inv(factor).T
 
 
 @lru_cache(maxsize=8)
@@ -139,29 +147,40 @@ def _spline(number: int, columns: int) -> np.ndarray:
 def _inflation(noise: np.ndarray, leverage: float) -> float:
     """Return how many times the variance of a sum is that of as many independent terms."""
     number = len(noise)
-    orders = int(min(10 * np.log10(number), number / 6))
+    most = int(min(10 * np.log10(number), number / 6))
     spectrum = np.abs(np.fft.rfft(noise, 2 * number)) ** 2
-    covariances = np.fft.irfft(spectrum)[: orders + 1] / (noise @ noise)
-    first = found = _spectrum_at_zero(covariances, number)
+    covariances = np.fft.irfft(spectrum)[: most + 1] / (noise @ noise)
+    covariances = covariances[: _order(covariances, number) + 1]
+    first = found = _spectrum_at_zero(covariances)
     for _ in range(3):
-        corrected = covariances + leverage * found
-        found = _spectrum_at_zero(corrected / corrected[0], number)
-        found = min(found, MOST_CORRECTION * first)
+        corrected = _spectrum_at_zero(covariances + leverage * found)
+        found = min(corrected, MOST_CORRECTION * first)
     return found
 
 
-def _spectrum_at_zero(correlations: np.ndarray, number: int) -> float:
-    """Return the autoregressive spectrum at frequency zero, of noise of variance 1 (white: 1).
-
-    The Yule-Walker equations are solved for one order after the other (Levinson and Durbin).
-    """
-    phi, variance = np.zeros(0), 1.0
-    best, found = 0.0, 1.0
+def _order(correlations: np.ndarray, number: int) -> int:
+    """Return the order of the autoregression with the least BIC, by the recursion of Levinson."""
+    phi, variance = np.zeros(len(correlations)), 1.0
+    best, found = 0.0, 0
     for order in range(1, len(correlations)):
-        reflection = (correlations[order] - phi @ correlations[order - 1 : 0 : -1]) / variance
-        phi = np.append(phi - reflection * phi[::-1], reflection)
+        known = phi[: order - 1]
+        reflection = (correlations[order] - known @ correlations[order - 1 : 0 : -1]) / variance
+        phi[: order - 1] = known - reflection * known[::-1]
+        phi[order - 1] = reflection
         variance *= 1 - reflection**2
-        criterion = number * np.log(variance) + order * np.log(number)
+        criterion = number * math.log(variance) + order * math.log(number)
         if criterion < best:
-            best, found = criterion, variance / (1 - phi.sum()) ** 2
-    return float(found)
+            best, found = criterion, order
+    return found
+
+
+def _spectrum_at_zero(covariances: np.ndarray) -> float:
+    """Return the spectrum at frequency zero of the autoregression that has these covariances.
+
+    It is relative to the variance: 1 for white noise.
+    """
+    correlations = covariances[1:] / covariances[0]
+    if not len(correlations):
+        return 1.0
+    phi = solve_toeplitz(np.append(1, correlations[:-1]), correlations)
+    return float((1 - phi @ correlations) / (1 - phi.sum()) ** 2)
