@@ -16,7 +16,22 @@ updates (see `cumulative_errors`):
   would if independent (Berk 1974; `spectrum0.ar` of R's coda does the same for Markov chains);
 - what fitting a trend takes from the slow part of the noise is put back, in the covariances and in
   the leverage.
-COVERAGE
+
+How many of 100 such intervals hold the truth, on series of known trend and noise, as measured by
+`python bench/intervals.py --repetitions 400` (a share of 95 % is uncertain by 1.1 %; of 125,000
+updates, by `--updates 125000 --scatter 0.01 --repetitions 200`, and of the longer ones the first
+trend alone):
+
+| updates | white | AR(1), 0.5 | AR(1), 0.9 | mean of 10 | strata of 32 | strata of 128 |
+|---|---|---|---|---|---|---|
+| 200 | 94 | 95 to 99 | 90 to 100 | 97 to 100 | 94 to 97 | 94 to 97 |
+| 3,000 | 94 | 95 to 96 | 95 to 96 | 93 to 95 | 99 | 99 |
+| 125,000 | 97 | 96 | 94 | 94 | 94 | 97 |
+
+Too many are intervals too wide: by a few percent where scatter is white, up to 1.7 times with strata,
+and up to 4 times where 200 updates hold a steep trend besides noise that is correlated over ten.
+The Newey-West errors of statsmodels 0.15, of the same residuals, held the truth 48 to 88 times in
+100 (200 and 3,000 updates, scatter 3 %), those of arch 8.0's quadratic-spectral kernel 65 to 94.
 """
 
 import math
