@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from closer_look.analysis.frames import read
 from closer_look.drawing import layers
+from closer_look.drawing.bars import contributions
 from closer_look.drawing.style import (
     COLOURS,
     COMPONENTS,
@@ -32,13 +33,17 @@ GRID = [["key", "value", "w1"], ["query", "out", "w2"]]
 
 LEGEND_ROWS = 30
 
+MOST_BANDS = 4
+"""Runs of one seed each of which the intervals are drawn: more bands could not be told apart."""
+
 
 def draw(
     totals: pd.DataFrame, estimator: str = "own_batch", dashed: Collection[str] = ()
 ) -> Figure:
     """Draw the contribution, -LCA, of every run over its layers.
 
-    Of several seeds a line is the mean, in a band from the smallest to the largest.
+    Of several seeds a line is the mean, in a band from the smallest to the largest. Of one seed the
+    band is the interval of 95 %, where there are at most `MOST_BANDS` runs.
 
     `totals` as of `lca.analysis.totals`, with the columns of `style.RUN`. `dashed` are the runs to
     draw dashed, as CORPUS/OBJECTIVE/LANGUAGES. In translation a line breaks between the stacks.
@@ -46,6 +51,7 @@ def draw(
     blocks = totals[(totals["estimator"] == estimator) & (totals["head"] == 0)]
     figure, axes = plt.subplots(2, 3, figsize=(11, 5), sharex=True, sharey="col")
     panels = {GRID[row][column]: panel for (row, column), panel in np.ndenumerate(axes)}
+    with_bands = blocks["seed"].nunique() > 1 or len(blocks[RUN].drop_duplicates()) <= MOST_BANDS
     handles = []
     for objective in objectives(blocks):
         of_objective = blocks[blocks["objective"] == objective]
@@ -58,7 +64,8 @@ def draw(
             style = dict(color=shade, linestyle=dashes, marker="o", markersize=2)
             handles.append(Line2D([], [], label=name, **style))
             for component, panel in panels.items():
-                _draw_line(panel, of_run[of_run["component"] == component], style)
+                of_component = of_run[of_run["component"] == component]
+                _draw_line(panel, of_component, style, with_bands)
     for component, panel in panels.items():
         panel.set_title(COMPONENTS[component])
         if not panel.lines:
@@ -71,16 +78,16 @@ def draw(
     return figure
 
 
-def _draw_line(panel: Axes, totals: pd.DataFrame, style: dict) -> None:
+def _draw_line(panel: Axes, totals: pd.DataFrame, style: dict, with_bands: bool) -> None:
     """Draw one component of one run: a line for each stack."""
     places = layers.places(totals)
-    contributions = totals.assign(lca=-totals["lca"]).groupby(["stack", "layer"])["lca"]
-    seeds = contributions.agg(["mean", "min", "max"]).reindex(places)
+    found = contributions(totals).reindex(places)
     positions = pd.Series(range(1, len(places) + 1), places)
     for stack in places.get_level_values("stack").unique():
-        of_stack = seeds.loc[stack]
+        of_stack = found.loc[stack]
         panel.plot(positions[stack], of_stack["mean"], **style)
-        draw_band(panel, positions[stack], of_stack["min"], of_stack["max"], style["color"])
+        if with_bands:
+            draw_band(panel, positions[stack], of_stack["low"], of_stack["high"], style["color"])
 
 
 def _label_axes(axes: np.ndarray) -> None:

@@ -131,8 +131,15 @@ def test_of_several_seeds_a_bar_is_the_mean_and_a_line_the_range(totals):
     np.testing.assert_allclose(ranges, np.stack([one, 6 * one], axis=1))
 
 
-def test_one_seed_has_no_range(totals):
-    assert not figure1.draw(totals).axes[0].collections
+def test_of_one_seed_a_line_is_the_interval(totals):
+    (lines,) = figure1.draw(totals).axes[0].collections
+    rows = totals.query(
+        "objective == 'mlm' and component == 'key' and estimator == 'own_batch' and head == 0"
+    ).sort_values("layer")
+    expected = np.stack([-rows["lca"] - 1.96 * rows["se"], -rows["lca"] + 1.96 * rows["se"]])
+    ranges = [segment[:, 1] for segment in lines.get_segments()]
+    np.testing.assert_allclose(ranges, expected.T)
+    assert not figure1.draw(totals.assign(se=np.nan)).axes[0].collections
 
 
 def test_an_objective_without_data_is_left_out_and_an_empty_panel_says_so(totals):
@@ -177,6 +184,7 @@ def test_figure_5_has_a_line_for_each_run_broken_between_the_stacks(tables):
     german_rows = tables[0].query("languages == 'de'")
     np.testing.assert_allclose(german.get_ydata(), contributions(german_rows, "mlm", "value"))
     assert len({line.get_color() for line in panel.lines}) == 7
+    assert not panel.collections  # of so many runs, intervals could not be told apart
 
 
 # Figure 2 and the share that helps
@@ -224,7 +232,9 @@ def test_of_several_seeds_lines_are_means_in_a_band_of_the_range(curves, tables)
     first = alone.lines[0].get_ydata()
     np.testing.assert_allclose(several.lines[0].get_ydata(), 3 * first)
     np.testing.assert_allclose(band(several), (first[0], 6 * first[0]))
-    assert not alone.collections
+    se = tables[0].query("objective == 'mlm' and component == 'value' and layer == 1 and head == 0")
+    half = 1.96 * se.query("estimator == 'own_batch'")["se"].iloc[0]
+    np.testing.assert_allclose(band(alone), (first[0] - half, first[0] + half))
 
 
 def test_the_updates_may_have_a_logarithmic_axis(curves):
@@ -320,11 +330,31 @@ def test_completeness_draws_truth_and_sums_and_labels_the_gaps():
     np.testing.assert_allclose(truth.get_ydata(), expected)
     assert truth.get_color() == "black" and truth.get_marker() == "o"
     shown = texts(panel)
-    assert f"loss −{abs(end):.2f}" in shown
-    assert "next-batch −25 %" in shown and "trapezoid −3 %" in shown
+    assert f"loss −{abs(end):.2f} ± {0.005 * abs(end):.2f}" in shown
+    assert "next-batch 75.0 ± 1.5 %" in shown and "trapezoid 97.0 ± 2.0 %" in shown
     (outside,) = (text for text in shown if "own-batch" in text)
-    assert outside == f"own-batch +350 %\n(to −{abs(4.5 * end):.1f}) ↓"
+    assert outside == f"own-batch 450.0 ± 9.3 %\n(to −{abs(4.5 * end):.1f}) ↓"
     assert panel.get_ylim()[0] == pytest.approx(1.6 * end, rel=0.1)
+
+
+def test_completeness_draws_the_intervals_of_sums_and_of_the_truth():
+    table = synthetic.completeness(synthetic.facets(MLM), 1000)
+    end = table.query("reference == 'dropout'")["change"].min()
+    (panel,) = completeness.draw(table, summing_to({"next_batch": 0.75 * end})).axes
+    of_sum, of_truth = panel.collections
+    for band, value, share in ((of_sum, 0.75 * end, 0.02), (of_truth, end, 0.005)):
+        heights = band.get_paths()[0].vertices
+        at_end = heights[heights[:, 0] == 1000, 1]
+        expected = value * (1 + 1.96 * share * np.array([1, -1]))
+        np.testing.assert_allclose([at_end.min(), at_end.max()], expected)
+
+
+def test_without_errors_completeness_has_neither_bands_nor_decimals():
+    table = synthetic.completeness(synthetic.facets(MLM), 1000)
+    table = table.assign(change_se=np.nan, lca_se=np.nan)
+    (panel,) = completeness.draw(table, summing_to({"next_batch": -1})).axes
+    assert not panel.collections
+    assert {"next-batch 75 %"} < set(texts(panel))
 
 
 def test_completeness_of_several_seeds_is_their_mean_in_a_band_of_the_range():
