@@ -4,7 +4,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from closer_look.config import ConfigError, Run, check, main_runs, pair, runs, settings
+from closer_look.config import (
+    ConfigError,
+    Run,
+    check,
+    main_runs,
+    pair,
+    probed_throughout,
+    runs,
+    settings,
+)
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
@@ -110,6 +119,16 @@ def test_a_control_trains_only_what_it_changes():
         *(f"europarl/clm/en/{variant}" for variant in ("base", "post")),
         *(f"europarl/mt/en-de/{variant}" for variant in ("base", "pre")),
     ]
+
+
+def test_the_runs_of_which_every_update_is_probed():
+    assert probed_throughout(PAPER) == []
+    truth = shipped("ground-truth")
+    assert probed_throughout(truth) == runs(truth) == main_runs(truth)
+    probed = {"probe": {"every": 1, "tokens": 4096, "loss_tokens": 4096}}
+    config = merged(PAPER, {"variants": {"probed": probed}})
+    found = probed_throughout(config)
+    assert {run.variant for run in found} == {"probed"} and len(found) == len(runs(PAPER))
 
 
 def test_settings_of_the_other_optimizer_are_left_out():

@@ -15,6 +15,7 @@ from lca.analysis.curves import curves as read_curves
 from lca.analysis.curves import head_curves
 from lca.analysis.totals import totals as read_totals
 from scripts.figures import (
+    agreement,
     completeness,
     figure1,
     figure2,

@@ -4,6 +4,7 @@ BY_ESTIMATOR = ["figure1", "figure2", "figure3", "figure5", "figure6"]
 BY_ESTIMATOR += ["helping", "similarity", "table1"]
 if config["main_runs"]["mlm"]:
     BY_ESTIMATOR.append("figure4")
+WHERE_PROBED = rules.agreement.output if PROBED else []
 
 
 rule figures:
@@ -14,6 +15,7 @@ rule figures:
             for path in getattr(rules, name).output
             for suffix in ["", *(f".{estimator}" for estimator in config["figures"]["also"])]
         ],
+        WHERE_PROBED,
         rules.completeness.output,
         rules.held_out.output,
         rules.losses.output,

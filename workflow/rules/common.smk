@@ -215,6 +215,14 @@ def tables_by_estimator(name, runs):
     return lambda wildcards: paths if estimator(wildcards) else []
 
 
+def no_truth():
+    """Say why there is nothing to compare the estimators with."""
+    sys.exit(
+        "error: no run is probed at every update; set `training.probe.every: 1`, as does "
+        "config/ground-truth.yaml"
+    )
+
+
 def labels(figure):
     """The labels of a figure or table in Snakemake's report."""
     return lambda wildcards: {"shows": figure, "estimator": estimator(wildcards)}

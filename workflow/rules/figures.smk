@@ -3,6 +3,7 @@
 
 MAIN = experiment.main_runs(config)
 MAIN_OF_ALL_SEEDS = [run._replace(seed=seed) for run in MAIN for seed in config["seeds"]]
+PROBED = experiment.probed_throughout(config)
 PAIRS = sorted({(run.corpus, experiment.pair(config, run.corpus, run.languages)) for run in RUNS})
 
 
@@ -195,6 +196,34 @@ rule held_out:
         "../../envs/figures.yaml"
     script:
         "../../scripts/figures/held_out.py"
+
+
+# The figure shows one run of each objective, a main run where there is one.
+rule agreement:
+    input:
+        agreement=lambda wildcards: tables("agreement", PROBED) or no_truth(),
+    output:
+        pdf="results/figures/agreement.pdf",
+        png=report(
+            "results/figures/agreement.png",
+            caption="../report/agreement.rst",
+            category="Beyond the paper",
+            labels={"shows": "Blocks against the truth", "estimator": "all"},
+        ),
+        csv=report(
+            "results/tables/agreement.csv",
+            caption="../report/agreement.rst",
+            category="Beyond the paper",
+            labels={"shows": "Agreement with the truth", "estimator": "all"},
+        ),
+        md="results/tables/agreement.md",
+        tex="results/tables/agreement.tex",
+    log:
+        "results/logs/agreement.log",
+    conda:
+        "../../envs/figures.yaml"
+    script:
+        "../../scripts/analysis/agreement.py"
 
 
 rule losses:
