@@ -61,7 +61,7 @@ COLOURS = dict(
 """Of the groups: told apart with any colour vision (Okabe & Ito), but for the last."""
 
 SIZES = {"head": 4, "block": 16}
-LINEAR = 2e-4
+LINEAR = 1e-4
 """The share of the largest contribution below which the axes are linear."""
 
 
@@ -75,7 +75,7 @@ def draw(agreement: pd.DataFrame) -> Figure:
     names = [name for name in COLUMNS if name in set(agreement["estimator"])]
     figure, axes = plt.subplots(
         *(max(1, len(found)), max(1, len(names))),
-        figsize=(max(3, 2.6 * len(names) + 0.3), 2.6 * max(1, len(found)) + 1),
+        figsize=(2.5 * max(1, len(names)) + 1.7, 2.5 * max(1, len(found)) + 0.7),
         sharex="row",
         sharey="row",
         squeeze=False,
@@ -84,8 +84,9 @@ def draw(agreement: pd.DataFrame) -> Figure:
         run = agreement[agreement["objective"] == objective]
         cells, scores = of_cells(run), summary(run).set_index(["estimator", "level"])
         for panel, name in zip(row, names, strict=True):
-            _draw(panel, cells[cells["estimator"] == name])
-            _write(panel, scores.loc[name])
+            if name in scores.index:
+                _draw(panel, cells[cells["estimator"] == name])
+                _write(panel, scores.loc[name])
         _scale(row, cells)
         row[0].set_ylabel(OBJECTIVES[objective], fontweight="bold")
     for panel, name in zip(axes[0], names, strict=False):
@@ -94,7 +95,7 @@ def draw(agreement: pd.DataFrame) -> Figure:
         say_empty(axes[0, 0], "no run was probed at every update")
     figure.supxlabel(f"Contribution by the probe on training text, −LCA ({UNIT})", fontsize=8)
     figure.supylabel(f"Contribution by the estimator ({UNIT})", fontsize=8)
-    figure.legend(handles=_legend(), loc="outside lower center", ncols=6)
+    figure.legend(handles=_legend(), loc="outside right center")
     figure.suptitle("Do the estimators find the right blocks? Each block and head over a training")
     return figure
 
@@ -129,14 +130,16 @@ def _draw(panel: Axes, cells: pd.DataFrame) -> None:
 def _scale(row: np.ndarray, cells: pd.DataFrame) -> None:
     """Give the panels of a row one scale for both axes: logarithmic, but linear about zero."""
     values = -cells[["lca", "truth"]].to_numpy()
-    most = values.max()
+    most, least = values.max(), min(0, values.min())
     linear = LINEAR * most
-    least = min(0, values.min())
+    decades = 10.0 ** np.arange(np.ceil(np.log10(3 * linear)), np.log10(2 * most))
+    ticks = [*(-decade for decade in decades if decade < -least), 0, *decades]
     limits = 1.5 * least - linear / 2, 2 * most
     for panel in row:
         panel.set_xscale("symlog", linthresh=linear, linscale=0.5)
         panel.set_yscale("symlog", linthresh=linear, linscale=0.5)
-        panel.set(xlim=limits, ylim=limits)
+        panel.set(xticks=ticks, yticks=ticks, xlim=limits, ylim=limits)
+        panel.minorticks_off()
         panel.grid(True, axis="both")
 
 
@@ -183,7 +186,7 @@ def _legend() -> list[Line2D]:
         )
 
     handles = [point(label, COLOURS[name], 4) for name, (label, _) in GROUPS.items()]
-    handles += [point(OTHERS, "0.6", 4), point("of the decoder on the encoder", "0.3", 3.5, "D")]
+    handles += [point(OTHERS, "0.6", 4), point("attention to\nthe encoder", "0.3", 3.5, "D")]
     return [*handles, point("a head", "0.6", 2), Line2D([], [], color="0.6", label="agreement")]
 
 
