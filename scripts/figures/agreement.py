@@ -28,7 +28,8 @@ CAPTION = (
     "text, over the blocks and over the attention heads. Ratio: of the sums. Distance: the share "
     "of the whole that is allocated to the wrong cells, half the summed absolute differences of "
     "the cells' shares. Slope: through the origin. Rank: Spearman's correlation. From low to high: "
-    "95 % intervals by a bootstrap of blocks of updates. Held-out: a second probe, on other text."
+    "95 % intervals by a bootstrap of blocks of updates. Chance: the distance that noise alone "
+    "would make on average. Held-out: a second probe, on other text."
 )
 
 

@@ -30,6 +30,9 @@ NEARLY = 0.9
 WINDOWS = 40
 """Of a run in the table, at most: the blocks of updates that the bootstrap draws."""
 
+STRATUM = 4
+"""Consecutive windows, at least, among which it draws: what changes more slowly is no noise."""
+
 CELL = ["stack", "layer", "component", "head"]
 LEVELS = ("block", "head")
 
@@ -86,14 +89,14 @@ def of_cells(agreement: pd.DataFrame) -> pd.DataFrame:
     """Return the sums over all updates of one run, by level, estimator and cell.
 
     Columns: level, estimator, stack, layer, component, head, lca, truth, error (standard error of
-    lca - truth, from the scatter of the windows).
+    lca - truth, from the scatter of neighbouring windows).
     """
     columns = ["level", "estimator", *CELL, "lca", "truth", "error"]
     frames = []
     for (level, estimator), (cells, lca, truth) in _by_level(agreement):
-        apart = lca - truth
-        error = np.sqrt(apart.shape[1]) * apart.std(axis=1, ddof=1)
-        found = {"lca": lca.sum(axis=1), "truth": truth.sum(axis=1), "error": error}
+        strata = np.array_split(lca - truth, _strata(lca.shape[1]), axis=1)
+        variance = sum(part.shape[1] * part.var(axis=1, ddof=1) for part in strata)
+        found = {"lca": lca.sum(axis=1), "truth": truth.sum(axis=1), "error": np.sqrt(variance)}
         frames.append(cells.assign(**found, level=level, estimator=estimator))
     if not frames:
         return pd.DataFrame(columns=columns)
@@ -112,8 +115,9 @@ def summary(agreement: pd.DataFrame) -> pd.DataFrame:
     - slope: of the line through the origin, lca on truth;
     - rank: Spearman's correlation of the cells.
 
-    The intervals are a block bootstrap's, which draws windows of consecutive updates: they tell
-    how much is chance of the training batches, but not what another text of the probe would give.
+    The intervals are a block bootstrap's, which draws windows of consecutive updates, stratified by
+    time (Rao and Wu 1988): they tell how much is chance of the training batches, but not what
+    another text of the probe would give.
     Those of ratio, slope and rank are basic ("reverse percentile") intervals. Noise only ever adds
     to a distance: `chance` is how much of it, on average, would be found between shares that do not
     differ but by noise. Its interval holds all distances no further from the one found than 95 % of
@@ -124,8 +128,7 @@ def summary(agreement: pd.DataFrame) -> pd.DataFrame:
     for (level, estimator), (_, lca, truth) in _by_level(agreement):
         row = {"level": level, "estimator": estimator, "cells": len(lca)}
         row |= {"lca": lca.sum(), "truth": truth.sum()}
-        windows = lca.shape[1]
-        drawn = rng.multinomial(windows, np.full(windows, 1 / windows), REPLICATES)
+        drawn = _draw(lca.shape[1], rng)
         found, replicates = (lca.sum(axis=1), truth.sum(axis=1)), (drawn @ lca.T, drawn @ truth.T)
         for name, statistic in STATISTICS.items():
             value = statistic(*found)
@@ -159,6 +162,22 @@ def _by_level(agreement: pd.DataFrame) -> Iterator[tuple]:
             wide = group.pivot(index=CELL, columns="update", values=["lca", "truth"])
             cells = wide.index.to_frame(index=False)
             yield (level, estimator), (cells, wide["lca"].to_numpy(), wide["truth"].to_numpy())
+
+
+def _strata(windows: int) -> int:
+    """Return into how many strata a number of windows is divided."""
+    return max(1, windows // STRATUM)
+
+
+def _draw(windows: int, rng: np.random.Generator) -> np.ndarray:
+    """Return weights of the windows, a row for each replicate.
+
+    Of each stratum of n windows n - 1 are drawn with replacement, each to count n / (n - 1) times:
+    then the replicates of a sum vary as much as the sum does.
+    """
+    sizes = [len(part) for part in np.array_split(np.arange(windows), _strata(windows))]
+    drawn = [rng.multinomial(n - 1, np.full(n, 1 / n), REPLICATES) * n / (n - 1) for n in sizes]
+    return np.concatenate(drawn, axis=1)
 
 
 def _ratio(lca: np.ndarray, truth: np.ndarray) -> np.ndarray:
