@@ -1,0 +1,278 @@
+"""Do the values add up over a long training? On plateaus, and at frozen states.
+
+Trains tiny models of the three objectives through fairseq and the plugin, at a constant learning
+rate, on the bundled text, and holds what the log's estimators add up to against the change of the
+loss on the whole training text. On a plateau that change is a small remainder of large terms: an
+estimator with a bias of one sign drifts away. Then, at an early and a late update, the curvature
+is measured on many small batches and on the whole text. Prints Markdown tables, with standard
+errors. At full length it takes about an hour of one core; run it by hand.
+"""
+
+import argparse
+import gzip
+import math
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / folder) for folder in ("src", "", "tests/support")]
+
+BUNDLED = ROOT / "resources/opus/LibreOfficeHelp/v7.4/moses/de-en.txt.zip"
+LANGUAGES = ("en", "de")
+VOCABULARY = 1000
+TOKENS = 256  # of an update
+SAMPLE = 32  # tokens, of a language model
+LAYERS, WIDTH = {"mlm": 2, "clm": 2, "mt": 4}, 32
+RATES = {
+    "adam": ("lca_adam", "--lr=0.003", "--adam-betas=(0.9, 0.98)", "--adam-eps=1e-06"),
+    "sgd": ("lca_sgd", "--lr=0.3", "--momentum=0.9", "--clip-norm=1.0"),
+}
+"""The optimizers and their options."""
+
+
+class Sum(NamedTuple):
+    """A sum over updates with its standard error, in nats per predicted token."""
+
+    value: float
+    error: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ± {self.error:.3f}".replace("-", "−")
+
+
+def write_text(folder: Path, pairs: int | None) -> Path:
+    """Binarise the bundled pairs for translation and, the English side, for language models."""
+    from scripts.data.binarise import binarise
+    from scripts.data.learn_bpe import learn_bpe
+
+    sides = []
+    with zipfile.ZipFile(BUNDLED) as archive:
+        for language in LANGUAGES:
+            lines = archive.read(f"LibreOfficeHelp.de-en.{language}").decode().splitlines()
+            sides.append(lines[:pairs])
+    kept = [pair for pair in zip(*sides, strict=True) if all(3 < len(s.split()) < 60 for s in pair)]
+    text = {}
+    for number, language in enumerate(LANGUAGES):
+        text[language] = folder / f"{language}.gz"
+        with gzip.open(text[language], "wt", encoding="utf-8") as file:
+            file.writelines(f"{pair[number]}\n" for pair in kept)
+    model, dictionary = folder / "spm.model", folder / "dict.txt"
+    learn_bpe(list(text.values()), model, dictionary, VOCABULARY, 10**7)
+    one, other = LANGUAGES
+    binarise({"train_source": text[one]}, model, dictionary, folder / "lm", one, None, 1)
+    both = {"train_source": text[one], "train_target": text[other]}
+    binarise(both, model, dictionary, folder / "mt", one, other, 1)
+    return folder
+
+
+class Training:
+    """A tiny model at a constant learning rate, driven update by update."""
+
+    def __init__(
+        self,
+        data: Path,
+        folder: Path,
+        objective: str,
+        optimizer: str,
+        dropout: float,
+        every: int,
+        tokens: int,
+    ) -> None:
+        from closer_look.training.fairseq_options import STACKS, architecture
+        from trainers import start
+
+        name, *options = RATES[optimizer]
+        sizes = {"layers": LAYERS[objective], "heads": 4, "embed_dim": WIDTH, "ffn_dim": 4 * WIDTH}
+        model = architecture(objective, sizes)
+        options += [f"--{option}={value}" for option, value in model.items()]
+        options += [f"--{stack}-normalize-before" for stack in STACKS[objective]]
+        options += [] if objective == "mt" else [f"--tokens-per-sample={SAMPLE}"]
+        options += [f"--max-tokens={TOKENS}", "--batch-size=1000", f"--dropout={dropout}"]
+        options += [f"--lca-curvature-every={every}", f"--lca-curvature-tokens={tokens}"]
+        data = data / ("mt" if objective == "mt" else "lm")
+        self.folder = folder
+        self.trainer, _ = start(data, folder, objective, *options, optimizer=name)
+        self._samples = self._endless()
+        self.text, self.tokens = self.trainer.lca.curvature.text, tokens
+        # Twice as many tokens as there are, so that each sample comes about twice.
+        self.whole = self.text.fixed(2 * self.text.tokens)
+
+    def _endless(self) -> Iterator[list[dict]]:
+        """Yield the samples of one update after the other, shuffled in every epoch."""
+        for epoch in count(1):
+            yield from (
+                [batch]
+                for batch in self.trainer.get_train_iterator(epoch).next_epoch_itr(shuffle=True)
+            )
+
+    def update(self) -> None:
+        """Make an update."""
+        self.trainer.train_step(next(self._samples))
+
+    def values(self) -> list[torch.Tensor]:
+        """Return a copy of the parameters."""
+        return [value.clone() for value in self.trainer.optimizer.optimizer.values()]
+
+    def copy(self):
+        """Return the model to be measured; see `fairseq_plugin.probe.Copy`."""
+        return sys.modules["fairseq_plugin.probe"].Copy(self.trainer)
+
+    def loss(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return nats and tokens of the whole text, batch by batch, with dropout."""
+        return np.array(self.copy().losses(self.values(), self.whole, dropout=0)).T
+
+
+def change(before, after) -> Sum:
+    """Return the change of the loss per token, with its error from the scatter of the batches."""
+    moved, tokens = after[0] - before[0], after[1]
+    mean = moved.sum() / tokens.sum()
+    return Sum(mean, np.sqrt(((moved - mean * tokens) ** 2).sum()) / tokens.sum())
+
+
+def summed(series: np.ndarray) -> Sum:
+    """Return the sum over the updates, with its error from the differences of successive blocks.
+
+    Blocks are longer than what is correlated in time; differences leave out the trend.
+    """
+    block = max(1, len(series) // 60)
+    blocks = series[: len(series) // block * block].reshape(-1, block).sum(axis=1)
+    return Sum(series.sum(), math.sqrt((np.diff(blocks) ** 2).sum() / 2))
+
+
+def estimates(folder: Path, updates: int) -> dict[str, np.ndarray]:
+    """Return what each estimator of the log makes of each of the first updates, all blocks."""
+    from lca.analysis import logs
+    from lca.recorder import consolidate
+
+    log = folder / "log.parquet"
+    consolidate(folder / "log", log, updates)
+    return {
+        name: sum(row.astype(float) for row in logs.block_rows(log, name, "sum"))
+        for name in logs.estimators(log)
+    }
+
+
+def plateau(training: Training, lengths: list[int]) -> Iterator[tuple]:
+    """Train, and yield for each length the true change and the sum of each estimator."""
+    begin, losses = training.loss(), {}
+    for update in range(1, max(lengths) + 2):
+        training.update()
+        if update in lengths:
+            losses[update] = training.loss()
+    training.trainer.lca.close_part()
+    found = estimates(training.folder, max(lengths))
+    for length, loss in losses.items():
+        sums = {name: summed(row[:length]) for name, row in found.items()}
+        yield length, change(begin, loss), sums
+
+
+class Frozen(NamedTuple):
+    """What is known of a single step, in nats per predicted token."""
+
+    start: float
+    """The term at its start, g * dtheta, with the gradient of the whole text."""
+    curvature: float
+    """The curvature of the whole text."""
+    small: np.ndarray
+    """The curvature as small batches find it."""
+
+
+def frozen(training: Training, at: list[int], steps: int, repeats: int) -> Iterator[list[Frozen]]:
+    """For each of the updates `at`, yield what is known of the `steps` that begin with it."""
+    done = 0
+    for first in at:
+        while done < first - 1:
+            training.update()
+            done += 1
+        found = []
+        for done in range(first, first + steps):
+            before = training.values()
+            training.update()
+            found.append(_of_step(training, before, training.values(), done, repeats))
+        yield found
+
+
+def _of_step(training: Training, before: list, after: list, update: int, repeats: int) -> Frozen:
+    from lca.curvature import curvature
+
+    model, text = training.copy(), training.text
+    partition = training.trainer.lca.recorder.partition
+
+    def measured(batches: list[dict]) -> float:
+        found = curvature(
+            lambda values: model.loss_and_gradients(values, batches)[1], before, after, partition
+        )
+        return float(found[:, 0].sum())
+
+    slope = model.loss_and_gradients(before, training.whole)[1]
+    terms = [float(g @ (new - old)) for g, old, new in zip(slope, before, after, strict=True)]
+    drawn = [[text.fresh(training.tokens, seed, update)] for seed in range(1, repeats + 1)]
+    return Frozen(sum(terms), measured(training.whole), np.array([measured(b) for b in drawn]))
+
+
+def bias(steps: list[Frozen]) -> tuple[float, Sum]:
+    """Return the mean term at the start, and in percent of it how far what small batches make of
+    it (the end less their curvature) is off."""
+    start = np.mean([step.start for step in steps])
+    apart = [step.curvature - step.small.mean() for step in steps]
+    errors = [step.small.var(ddof=1) / len(step.small) for step in steps]
+    error = math.sqrt(sum(errors)) / len(steps)
+    return start, Sum(100 * np.mean(apart) / start, 100 * error / abs(start))
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--updates", type=int, default=6000)
+    parser.add_argument("--objectives", nargs="+", default=["mlm", "clm", "mt"])
+    parser.add_argument("--optimizers", nargs="+", default=["adam"], choices=RATES)
+    parser.add_argument("--pairs", type=int, help="of the bundled text, by default all")
+    parser.add_argument("--every", type=int, default=8, help="updates of a stratum")
+    parser.add_argument("--tokens", type=int, default=64, help="of a batch for curvature")
+    parser.add_argument("--dropout", type=float, default=0.1)
+    parser.add_argument("--only", choices=["plateau", "frozen"])
+    parser.add_argument("--steps", type=int, default=5, help="updates at each frozen state")
+    parser.add_argument("--repeats", type=int, default=40, help="batches for each of them")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    lengths = sorted({max(1, arguments.updates // part) for part in (6, 2, 1)})
+    with tempfile.TemporaryDirectory() as name:
+        folder = write_text(Path(name), arguments.pairs)
+        cases = [(o, rule) for o in arguments.objectives for rule in arguments.optimizers]
+        sampling = arguments.every, arguments.tokens
+        if arguments.only != "frozen":
+            print("| model | updates | true change | trapezoid | next-batch | own-batch |")
+            print("|---|---|---|---|---|---|", flush=True)
+            for objective, rule in cases:
+                place = folder / f"plateau-{objective}-{rule}"
+                training = Training(folder, place, objective, rule, arguments.dropout, *sampling)
+                for length, true, sums in plateau(training, lengths):
+                    cells = [sums[name] for name in ("trapezoid", "next_batch", "own_batch")]
+                    row = [f"{objective}, {rule}", f"{length:,}", true, *cells]
+                    print(f"| {' | '.join(map(str, row))} |", flush=True)
+        if arguments.only != "plateau":
+            print("\n| model | updates | start of the step | bias by small batches, % |")
+            print("|---|---|---|---|", flush=True)
+            for objective, rule in cases:
+                place = folder / f"frozen-{objective}-{rule}"
+                training = Training(folder, place, objective, rule, 0.0, *sampling)
+                at = [20, max(40, arguments.updates // 2)]
+                found = frozen(training, at, arguments.steps, arguments.repeats)
+                for first, steps in zip(at, found, strict=True):
+                    start, apart = bias(steps)
+                    updates = f"{first}–{first + arguments.steps - 1}"
+                    print(
+                        f"| {objective}, {rule} | {updates} | {start:.5f} | {apart} |", flush=True
+                    )
+
+
+if __name__ == "__main__":
+    main()
