@@ -2,6 +2,7 @@
 
 import copy
 import json
+import sys
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -93,6 +94,42 @@ def test_the_probe_measures_what_updates_change(data, tmp_path, objective, preci
             assert intervals in (2, 4, 8, 16, 32)
             assert abs(row[f"probe_{name}/residual"]) <= (1e-4 if intervals < 32 else 1e-3)
     assert rows[0]["dropout/before"] != rows[0]["probe_train/before"]
+
+
+def test_where_every_update_is_probed_one_step_starts_where_the_last_ended(
+    data, tmp_path, monkeypatch
+):
+    def train(folder):
+        options = ["--lca-probe-every=1", "--lca-probe-tokens=100", "--lca-probe-loss-tokens=100"]
+        trainer, batches = start(data, folder, "clm", *options)
+        probe, evaluated = trainer.lca.probe, []
+        copy_of_model = vars(sys.modules[type(probe).__module__])["Copy"]
+        evaluate = copy_of_model.loss_and_gradients
+        monkeypatch.setattr(
+            copy_of_model,
+            "loss_and_gradients",
+            lambda *given: evaluated.append(given) or evaluate(*given),
+        )
+        return trainer, batches, evaluated
+
+    trainer, batches, evaluated = train(tmp_path / "once")
+    numbers = []
+    for samples in batches[:3]:
+        trainer.train_step(samples)
+        numbers.append(len(evaluated) - sum(numbers))
+    intervals = [
+        [row[f"probe_{name}/intervals"] for name in ("train", "held_out")]
+        for row in rows_of(trainer)
+    ]
+    expected = [sum(row) for row in intervals]
+    assert numbers == [expected[0] + 2, *expected[1:]]
+    other, batches, _ = train(tmp_path / "anew")
+    other.lca.probe._is_continuous = False
+    for samples in batches[:3]:
+        other.train_step(samples)
+    seconds = trainer.lca.recorder.schema.names.index("seconds")
+    for row, anew in zip(trainer.lca.recorder.rows, other.lca.recorder.rows, strict=True):
+        assert row[:seconds] + row[seconds + 1 :] == anew[:seconds] + anew[seconds + 1 :]
 
 
 def model_of(trainer):
