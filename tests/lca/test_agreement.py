@@ -27,7 +27,7 @@ def log(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def raw(log):
-    return pd.read_parquet(log).set_index("update").astype(float)
+    return pd.read_parquet(log).set_index("update").select_dtypes("number").astype(float)
 
 
 def cell(frame, estimator, block, head=0):
