@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / folder) for folder in ("src", "", "tests/support")]
 
 TABLES = ("totals", "curves", "head_curves", "milestones", "losses", "completeness", "probes")
+TABLES += ("agreement",)
 OF_MAIN_RUNS = {
     "figure1": ["totals"],
     "figure2": ["curves"],

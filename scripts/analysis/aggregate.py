@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from closer_look.analysis.agreement import agreement
 from closer_look.analysis.frames import with_run
 from closer_look.analysis.losses import losses
 from closer_look.analysis.milestones import milestones
@@ -13,7 +14,7 @@ from lca.analysis.completeness import completeness, probes, summary
 from lca.analysis.curves import curves, head_curves
 from lca.analysis.totals import totals
 
-TABLES = (curves, head_curves, milestones, losses, completeness, probes)
+TABLES = (curves, head_curves, milestones, losses, completeness, probes, agreement)
 
 
 def check(log: Path, manifest: Path) -> None:

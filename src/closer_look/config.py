@@ -151,6 +151,13 @@ def main_runs(config: dict) -> list[Run]:
     return [Run(*name.split("/"), variant, seed) for name in names]
 
 
+def probed_throughout(config: dict) -> list[Run]:
+    """Return the runs of which every update is probed, main runs first."""
+    main = main_runs(config)
+    found = [run for run in runs(config) if settings(config, run.variant)["probe"]["every"] == 1]
+    return sorted(found, key=lambda run: run not in main)
+
+
 def pair(config: dict, corpus: str, languages: str) -> str:
     """Return the pair (`en-de`) whose text a model of `languages` is trained on."""
     for entry in (entry for entry in config["runs"] if entry["corpus"] == corpus):

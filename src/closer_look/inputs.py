@@ -50,6 +50,9 @@ class Inputs:
             run._replace(seed=seed) for run in self.main_runs for seed in config["seeds"]
         ]
 
+        self.probed_throughout = configuration.probed_throughout(config)
+        """Those whose every update is probed."""
+
     @property
     def pairs(self) -> list[tuple[str, str]]:
         """Each corpus and pair that a run is trained on, once."""
@@ -178,6 +181,15 @@ class Inputs:
         settings = configuration.settings(self.config, wildcards.variant)
         estimate = configuration.hours(settings, self.speeds[wildcards.objective])
         return round(60 * min(max(estimate, 1), 48))
+
+    def agreement(self, wildcards) -> list[str]:
+        """The tables of the runs that have a truth to compare the estimators with."""
+        if not self.probed_throughout:
+            fail(
+                "no run is probed at every update; set `training.probe.every: 1`, as does "
+                "config/ground-truth.yaml"
+            )
+        return files("agreement.parquet", self.probed_throughout)
 
     def estimator(self, wildcards) -> str:
         """Return the estimator that the suffix of a figure names, or the configuration's."""

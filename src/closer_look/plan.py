@@ -1,4 +1,4 @@
-"""Print what the runs that are not done will take: `python -m closer_look.plan [CONFIGFILE ...]`."""
+"""Print what the runs that are not done take: `python -m closer_look.plan [CONFIGFILE ...]`."""
 
 import math
 import sys

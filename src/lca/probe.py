@@ -51,16 +51,17 @@ def integrate(
 ) -> Integral:
     """Allocate the loss change from parameters `before` to `after` by composite Simpson's rule.
 
-    The parameters are float32, in the order of the partition. Intervals are halved until the
-    residual is at most `tolerance`, or there are `MOST_INTERVALS`; the residual tells which.
+    The parameters are float32, in the order of the partition; `evaluate` is given `before` and
+    `after` themselves for the ends. Intervals are halved until the residual is at most `tolerance`,
+    or there are `MOST_INTERVALS`; the residual tells which.
     """
     moved = [new - old for old, new in zip(before, after, strict=True)]
 
     def gradient_at(fraction: float) -> tuple[float, list[Tensor]]:
         return evaluate([old + fraction * move for old, move in zip(before, moved, strict=True)])
 
-    loss_before, gradients = gradient_at(0.0)
-    loss_after, gradients_after = gradient_at(1.0)
+    loss_before, gradients = evaluate(before)
+    loss_after, gradients_after = evaluate(after)
     # The trapezoidal rule halved, less the unhalved one: (4 T_2n - T_n) / 3 is Simpson's rule.
     trapezoid = [(a + b) / 2 for a, b in zip(gradients, gradients_after, strict=True)]
     intervals = 1

@@ -13,6 +13,7 @@ from closer_look.config import (
     main_runs,
     normalised,
     pair,
+    probed_throughout,
     runs,
     settings,
 )
@@ -145,6 +146,16 @@ def test_what_fairseqs_masked_model_cannot_be_is_refused_where_one_is_trained():
     with pytest.raises(ConfigError, match=r"^training.positions: fairseq's masked model"):
         check(merged(PAPER, {"training": {"positions": {"mlm": "sinusoidal"}}}), SCHEMA)
     check(merged(PAPER, {"variants": {"x": {"norm": "pre", "embedding_norm": False}}}), SCHEMA)
+
+
+def test_the_runs_of_which_every_update_is_probed():
+    assert probed_throughout(PAPER) == []
+    truth = shipped("ground-truth")
+    assert probed_throughout(truth) == runs(truth) == main_runs(truth)
+    probed = {"probe": {"every": 1, "tokens": 4096, "loss_tokens": 4096}}
+    config = merged(PAPER, {"variants": {"probed": probed}})
+    found = probed_throughout(config)
+    assert {run.variant for run in found} == {"probed"} and len(found) == len(runs(PAPER))
 
 
 def test_settings_of_the_other_optimizer_are_left_out():

@@ -1,3 +1,4 @@
+import re
 from functools import partial
 
 import matplotlib.pyplot as plt
@@ -8,6 +9,8 @@ from matplotlib.colors import to_rgb
 from scipy.stats import pearsonr
 
 import synthetic
+from closer_look.analysis.agreement import CELL, summary
+from closer_look.analysis.agreement import agreement as read_agreement
 from closer_look.analysis.similarity import p_value, profiles, separation, similarities
 from closer_look.drawing import layers
 from closer_look.drawing.style import COLOURS, COMPONENTS, save, signed
@@ -15,6 +18,7 @@ from lca.analysis.curves import curves as read_curves
 from lca.analysis.curves import head_curves
 from lca.analysis.totals import totals as read_totals
 from scripts.figures import (
+    agreement,
     completeness,
     figure1,
     figure2,
@@ -422,6 +426,50 @@ def test_without_a_probe_the_figure_says_so():
     assert [texts(panel) for panel in held_out.draw(probes).axes] == [["no update was probed"]] * 2
 
 
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """The table `agreement` of a masked and a translation model."""
+    folder = tmp_path_factory.mktemp("compared")
+    frames = []
+    for facets in (synthetic.facets(MLM), synthetic.facets(MT)):
+        path = folder / f"{facets['objective']}.parquet"
+        synthetic.write_log(path, facets["objective"], 60, probe_every=1, **SIZE)
+        frames.append(read_agreement(path).assign(**facets))
+    return pd.concat(frames)
+
+
+def points(panel):
+    """Return the points of a panel, as rows of x and y, sorted."""
+    found = np.concatenate([group.get_offsets() for group in panel.collections[:4]])
+    return found[np.argsort(found[:, 0])]
+
+
+def test_agreement_draws_estimate_against_truth_of_every_block_and_head(compared):
+    rows = np.reshape(agreement.draw(compared).axes, (2, 4))
+    estimators = ["own_batch", "next_batch", "trapezoid", "held_out"]
+    for row, objective in zip(rows, ("mlm", "mt"), strict=True):
+        for panel, estimator in zip(row, estimators, strict=True):
+            chosen = (compared["objective"] == objective) & (compared["estimator"] == estimator)
+            sums = -compared[chosen].groupby(CELL)[["truth", "lca"]].sum()
+            np.testing.assert_allclose(points(panel), sums.sort_values("truth"), rtol=1e-6)
+            assert panel.get_xlim() == panel.get_ylim()
+    assert [panel.get_title() for panel in rows[0, :2]] == ["own-batch", "next-batch"]
+
+
+def test_agreement_says_in_numbers_how_well_an_estimator_does(compared):
+    panel = agreement.draw(compared).axes[0]
+    chosen = (compared["objective"] == "mlm") & (compared["estimator"] == "own_batch")
+    block, head = summary(compared[chosen]).to_dict("records")
+    (text,) = texts(panel)
+    for name, value in (("sum", block["ratio"]), ("heads misplaced", head["distance"])):
+        assert re.search(rf"{name} +{100 * value:.1f} %|{name} +{100 * value:.0f} %", text), text
+
+
+def test_without_a_run_probed_at_every_update_agreement_says_so(compared):
+    (panel,) = agreement.draw(compared[:0]).axes
+    assert texts(panel) == ["no run was probed at every update"]
+
+
 def of_runs(*numbers, updates=1000):
     """Return the tables losses (of 100 windows) and completeness of synthetic runs."""
     facets = [synthetic.facets(number) for number in numbers]
@@ -548,6 +596,8 @@ def test_every_figure_can_be_drawn_of_one_run(tmp_path, number, size):
     figures += [draw(curves) for draw in BY_CURVES.values()]
     figures.append(completeness.draw(synthetic.completeness(facets, 5, 2), curves))
     figures.append(held_out.draw(synthetic.probes(facets, 5, number=2, **SIZE | {"layers": size})))
+    synthetic.write_log(tmp_path / "probed", facets["objective"], 5, probe_every=1, layers=size)
+    figures.append(agreement.draw(read_agreement(tmp_path / "probed").assign(**facets)))
     for figure in figures:
         save(figure, tmp_path / "figure.png")
         assert (tmp_path / "figure.png").stat().st_size > 5000

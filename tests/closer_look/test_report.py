@@ -19,6 +19,7 @@ from closer_look.page.curves import Buffer, add_curves, regroup
 from closer_look.page.exhibits import (
     Captions,
     Figure,
+    Table,
     cell,
     first_sentence,
     is_number,
@@ -403,6 +404,13 @@ def test_the_page_has_the_rule_of_its_warnings_and_every_attempt(arguments):
     assert html.count(RULE) == 1
     assert html.count("<td>c0ffeec0ff</td>") == 2 * 3
     assert html.count("<td>killed</td>") == 2
+
+
+def test_a_figure_and_a_table_of_one_name_can_be_linked_to(arguments):
+    figure = Figure("same", None, "", "", "", 1, 1)
+    table = Table("same", None, "", ["a"], [True], [["1"]], "")
+    html = page(**arguments | {"figures": [figure], "tables": [table]})
+    assert html.count('id="same"') == html.count('id="table-same"') == 1
 
 
 def test_the_same_tables_give_the_same_page(arguments):

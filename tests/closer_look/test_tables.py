@@ -59,7 +59,7 @@ def test_table_1_counts_pairs_of_layer_and_update():
 
 
 def test_table_1_of_noisy_estimators_counts_windows():
-    """As of `closer_look.analysis.hurting`: nothing is significant in MT, so that there is no largest."""
+    """Nothing is significant in MT, so that there is no largest."""
     columns = ["layer", "component", "positive_updates", "last_positive", "largest"]
     rows = {"mlm": [(1, "key", 3, 400, 0.5), (2, "w1", 1, 100, 0.7)], "mt": [(1, "w1", 0, 0, None)]}
     frames = [pd.DataFrame(r, columns=columns).assign(objective=o) for o, r in rows.items()]

@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import sys
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -109,6 +110,42 @@ def test_a_sample_is_tokens_or_whole_sentences_or_one(data, tmp_path, objective,
     assert trainer.train_step(batches[0]) is not None
 
 
+def test_where_every_update_is_probed_one_step_starts_where_the_last_ended(
+    data, tmp_path, monkeypatch
+):
+    def train(folder):
+        options = ["--lca-probe-every=1", "--lca-probe-tokens=100", "--lca-probe-loss-tokens=100"]
+        trainer, batches = start(data, folder, "clm", *options)
+        probe, evaluated = trainer.lca.probe, []
+        copy_of_model = vars(sys.modules[type(probe).__module__])["Copy"]
+        evaluate = copy_of_model.loss_and_gradients
+        monkeypatch.setattr(
+            copy_of_model,
+            "loss_and_gradients",
+            lambda *given: evaluated.append(given) or evaluate(*given),
+        )
+        return trainer, batches, evaluated
+
+    trainer, batches, evaluated = train(tmp_path / "once")
+    numbers = []
+    for samples in batches[:3]:
+        trainer.train_step(samples)
+        numbers.append(len(evaluated) - sum(numbers))
+    intervals = [
+        [row[f"probe_{name}/intervals"] for name in ("train", "held_out")]
+        for row in rows_of(trainer)
+    ]
+    expected = [sum(row) for row in intervals]
+    assert numbers == [expected[0] + 2, *expected[1:]]
+    other, batches, _ = train(tmp_path / "anew")
+    other.lca.probe._is_continuous = False
+    for samples in batches[:3]:
+        other.train_step(samples)
+    seconds = trainer.lca.recorder.schema.names.index("seconds")
+    for row, anew in zip(trainer.lca.recorder.rows, other.lca.recorder.rows, strict=True):
+        assert row[:seconds] + row[seconds + 1 :] == anew[:seconds] + anew[seconds + 1 :]
+
+
 def model_of(trainer):
     """Return a float32 copy of the model at the parameters that the optimizer has."""
     model = copy.deepcopy(trainer._model).float()
@@ -140,7 +177,7 @@ def test_the_loss_is_kept_batch_by_batch(data, tmp_path, objective):
 def test_fixed_and_fresh_masks_are_not_those_of_the_training(data, tmp_path):
     """What a masked language model predicts of a sentence depends on the epoch."""
     trainer, _ = start(data, tmp_path, "mlm", "--lca-curvature-every=1")
-    text = trainer.lca.curvature._text
+    text = trainer.lca.curvature.text
     fixed, trained = set(), set()
     for batch in text.fixed(1100):
         fixed |= targets(batch)
@@ -169,7 +206,7 @@ def test_curvature_equals_plain_autograd(data, tmp_path, objective, precision):
     models = [model_of(trainer)]
     trainer.train_step(batches[1])
     models.append(model_of(trainer))
-    batch = trainer.lca.curvature._text.fresh(60, trainer.cfg.common.seed, update=2)
+    batch = trainer.lca.curvature.text.fresh(60, trainer.cfg.common.seed, update=2)
     assert 40 <= batch["ntokens"] <= 80
     gradients_ = []
     for model in models:

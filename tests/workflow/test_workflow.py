@@ -144,6 +144,7 @@ TRAININGS = {
     "demo": 14,
     "domain": 6,
     "gpu-quick": 3,
+    "ground-truth": 3,
     "languages": 23,
     "noise": 12,
     "optimizer": 6,
@@ -155,7 +156,10 @@ TRAININGS = {
 @pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_shipped_configuration_is_a_plan(paper, path, capfd):
     plan(paper, path, target="all")
-    assert count(capfd.readouterr().err)["train"] == TRAININGS[path.stem]
+    planned = count(capfd.readouterr().err)
+    assert planned["train"] == TRAININGS[path.stem]
+    # Drawn where every update is probed.
+    assert planned.get("agreement", 0) == (path.stem == "ground-truth")
 
 
 def test_figure_1_needs_three_trainings_and_one_pair(paper):
@@ -361,8 +365,9 @@ def test_snakemakes_own_report_has_the_figures_with_captions_and_labels(finished
     [
         ("figures/figure1.foo.pdf", "there is no estimator 'foo'; accepted: own_batch, next_batch"),
         ("runs/toy/mlm/xx/base/1/totals.parquet", "no pair of toy for xx: add one to `runs`"),
+        ("tables/agreement.md", "no run is probed at every update; set `training.probe.every: 1`"),
     ],
-    ids=["estimator", "run"],
+    ids=["estimator", "run", "truth"],
 )
 def test_what_the_configuration_does_not_have_is_one_line(finished, target, message):
     status, output = snakemake(

@@ -124,7 +124,8 @@ def exhibit(name, folder, by_estimator, kind, when):
     path = f"results/{folder}/{name}"
     also = config["figures"]["also"] if by_estimator else []
     if when:
-        EXHIBITS[name] = [f"{path}{suffix}.{kind}" for suffix in ["", *(f".{e}" for e in also)]]
+        paths = [f"{path}{suffix}.{kind}" for suffix in ["", *(f".{e}" for e in also)]]
+        EXHIBITS.setdefault(name, []).extend(paths)
     return f"{path}{{suffix}}" if by_estimator else path
 
 

@@ -162,6 +162,29 @@ rule held_out:
         script_of("figures/held_out")
 
 
+# The figure shows one run of each objective, a main run where there is one.
+rule agreement:
+    input:
+        agreement=inputs.agreement,
+    output:
+        **figure(
+            "agreement",
+            "Blocks against the truth",
+            by_estimator=False,
+            when=inputs.probed_throughout,
+        ),
+        **table("agreement", "Agreement with the truth", when=inputs.probed_throughout),
+    log:
+        "results/logs/agreement.log",
+    localrule: True
+    conda:
+        "../../envs/figures.yaml"
+    params:
+        code=code("figures/agreement"),
+    script:
+        script_of("figures/agreement")
+
+
 rule losses:
     input:
         losses=files("losses.parquet", inputs.runs),

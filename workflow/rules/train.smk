@@ -36,6 +36,7 @@ rule aggregate:
         losses=f"{RUN}/losses.parquet",
         completeness=f"{RUN}/completeness.parquet",
         probes=f"{RUN}/probes.parquet",
+        agreement=f"{RUN}/agreement.parquet",
         summary=f"{RUN}/summary.csv",
     log:
         "results/logs/aggregate/{corpus}/{objective}/{languages}/{variant}/{seed}.log",

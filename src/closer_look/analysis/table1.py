@@ -24,10 +24,10 @@ def table1(milestones: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
     """Return our numbers beside the paper's: two columns for each objective.
 
     The first rows count the pairs of layer and update whose block of a component had a positive
-    LCA. `milestones` as of `closer_look.analysis.milestones`, of one estimator and of one run for each
-    objective, or, for estimators whose single updates are mostly noise, as of
-    `closer_look.analysis.hurting`, of windows; `paper` has the rows of the table as columns, and an index
-    of objectives. What is missing in either stays empty.
+    LCA. `milestones` as of `closer_look.analysis.milestones`, of one estimator and of one run for
+    each objective, or, for estimators whose single updates are mostly noise, as of
+    `closer_look.analysis.hurting`, of windows; `paper` has the rows of the table as columns, and an
+    index of objectives. What is missing in either stays empty.
     """
     rows = ROWS if "window" in milestones else {k: v for k, v in ROWS.items() if k != "window"}
     blocks = milestones[milestones["component"].isin(COMPONENTS)]

@@ -56,8 +56,8 @@ def page(
     """Return the page, of at most MOST_BYTES.
 
     `main_runs` names the runs that the explorer shows at first; `claims` is as of
-    `closer_look.analysis.claims.evaluate`. Raises `PageError` if even the shortest curves make too large a
-    page.
+    `closer_look.analysis.claims.evaluate`. Raises `PageError` if even the shortest curves make too
+    large a page.
     """
     summaries = _summaries(runs)
     content = {

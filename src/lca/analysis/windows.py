@@ -17,10 +17,13 @@ class Windows:
         self._starts = np.arange(0, updates, self.size)
         self.last = np.append(self._starts[1:], updates).astype(np.int32)
 
+    def sum(self, row: np.ndarray) -> np.ndarray:
+        """Return the sum of a series in each window, in double precision."""
+        return np.add.reduceat(row, self._starts, dtype=np.float64)
+
     def mean(self, row: np.ndarray) -> np.ndarray:
         """Return the mean of a series in each window, summed in double precision, as float32."""
-        sums = np.add.reduceat(row, self._starts, dtype=np.float64)
-        return (sums / np.diff(self.last, prepend=0)).astype(np.float32)
+        return (self.sum(row) / np.diff(self.last, prepend=0)).astype(np.float32)
 
     def low(self, row: np.ndarray) -> np.ndarray:
         """Return the smallest value of a series in each window."""

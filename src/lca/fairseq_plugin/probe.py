@@ -27,6 +27,13 @@ class Loss(NamedTuple):
     tokens: int
 
 
+class End(NamedTuple):
+    """What a step ended at, and what was found there."""
+
+    values: list[Tensor]
+    found: tuple[float, list[Tensor]]
+
+
 class Copy:
     """A float32 copy of the model, at whatever parameters: flat float32, in the order of the
     partition."""
@@ -93,6 +100,9 @@ class Probe:
         self.batches = {"train": text.fixed(tokens)}
         with suppress(FileNotFoundError):
             self.batches["held_out"] = Text(trainer, "valid").fixed(tokens)
+        # Where every update is probed, one step's end is the start of the next.
+        self._is_continuous = trainer.cfg.optimizer.lca_probe_every == 1
+        self._ends: dict[str, End] = {}
 
     def integrate(
         self, model: Copy, before: Sequence[Tensor], after: Sequence[Tensor]
@@ -100,13 +110,25 @@ class Probe:
         """Return the integrals of an update by set, without dropout."""
         return {
             name: integrate(
-                lambda values, batches=batches: model.loss_and_gradients(values, batches),
+                lambda values, name=name: self._evaluate(name, model, values, values is after),
                 before,
                 after,
                 self._partition,
             )
-            for name, batches in self.batches.items()
+            for name in self.batches
         }
+
+    def _evaluate(
+        self, name: str, model: Copy, values: Sequence[Tensor], is_end: bool
+    ) -> tuple[float, list[Tensor]]:
+        """Return loss and gradients on a set: as remembered where the last step ended."""
+        end = self._ends.get(name)
+        if end and all(map(torch.equal, end.values, values)):
+            return end.found
+        found = model.loss_and_gradients(values, self.batches[name])
+        if is_end and self._is_continuous:
+            self._ends[name] = End([value.clone() for value in values], found)
+        return found
 
     def losses_with_dropout(self, model: Copy, values: Sequence[Tensor]) -> list[Loss]:
         """Return the loss of each batch of training text; masks are the same at any values."""
@@ -121,14 +143,14 @@ class Curvature:
 
     def __init__(self, trainer: Trainer, partition: Partition, tokens: int, seed: int) -> None:
         self._partition = partition
-        self._text = Text(trainer, trainer.cfg.dataset.train_subset)
+        self.text = Text(trainer, trainer.cfg.dataset.train_subset)
         self._tokens, self._seed = tokens, seed
 
     def measure(
         self, model: Copy, before: Sequence[Tensor], after: Sequence[Tensor], update: int
     ) -> Tensor:
         """Return the curvature of an update, given its number and its parameters."""
-        batch = self._text.fresh(self._tokens, self._seed, update)
+        batch = self.text.fresh(self._tokens, self._seed, update)
 
         def gradients(values: Sequence[Tensor]) -> list[Tensor]:
             return model.loss_and_gradients(values, [batch], dropout=update)[1]
