@@ -8,6 +8,13 @@ components of a model move together, since they share their batches. What is cor
 block stays so. The library `arch` has block bootstraps for stationary series only, which would put
 late deviations among the early, and calls a function for each resample; here, all resamples of all
 layers are two matrix products.
+
+Coverage, by `python bench/coverage.py --trainings 100 --kinds short`, of 200 updates whose noise
+lasts in part for 8, at a standard error of 10 %: the 95 % intervals of the claims' inequalities
+cover the truth in 94.0 % of the cases; 72.8 % are decided, 0.1 % wrongly. Least of all those of a
+rank correlation of layers that are nearly tied (claim 14: 82 %, one of its four 52 %), which noise
+pulls towards 0; they are hardly ever decided. Of 6,000 updates, by `--trainings 20 --kinds long
+--noise 0.1`: 94.2 % cover, 74.1 % are decided, 0.1 % wrongly.
 """
 
 import numpy as np

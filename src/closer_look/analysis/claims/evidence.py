@@ -82,10 +82,15 @@ class Model:
         right = np.full(len(columns), True) if stack is None else self._stacks[columns] == stack
         return np.flatnonzero((self._layers[columns] > 0) & right)
 
-    def _cumulative(self, component: str) -> np.ndarray:
-        """Return the contributions of a component up to each edge, (draw, place, edge)."""
-        series = self._sums.to_numpy()[:, self._columns[component]]
-        return self._blocks.cumulative(series, self._multipliers)
+    def _cumulative(self, component: str | None) -> np.ndarray:
+        """Return the contributions of a component up to each edge, (draw, place, edge).
+
+        Without a name, those of all blocks together, as one place.
+        """
+        series = self._sums.to_numpy()
+        if component is None:
+            return self._blocks.cumulative(series.sum(axis=1, keepdims=True), self._multipliers)
+        return self._blocks.cumulative(series[:, self._columns[component]], self._multipliers)
 
     @cached_property
     def heads(self) -> dict[str, np.ndarray]:
@@ -249,10 +254,9 @@ class Evidence:
     def early_and_all(self, objective: str, component: str | None = None) -> np.ndarray:
         """Return the early and the whole contribution of a component, or of all: (draw, 2)."""
         model = self.model(objective)
-        names = model.components if component is None else [component]
         if component not in (None, *model.components):
             raise NotApplicable(f"{NAMES[objective]}: nothing of {component}")
-        sums = sum(model.cumulative(name).sum(axis=1) for name in names)
+        sums = model.cumulative(component).sum(axis=1)
         return _interpolated(sums, model.shares, np.array([EARLY, 1.0]))
 
     def last_hurt(self, objective: str) -> tuple[float, float, float]:
