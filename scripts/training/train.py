@@ -26,7 +26,7 @@ from closer_look.jobs.job import InputError, job
 from closer_look.jobs.left_out import count_left_out
 from closer_look.jobs.manifest import read_manifest, sha256, write_manifest
 from closer_look.jobs.time_limit import hours_left
-from closer_look.training.fairseq_options import LONGEST, arguments
+from closer_look.training.fairseq_options import LONGEST, PLUGIN, arguments
 from lca.recorder import EXTRA_UPDATES, LogError, consolidate
 
 RECIPE = 2
