@@ -64,7 +64,7 @@ def locked(folder: Path) -> Iterator[int]:
     beside it. Raises `InputError` if somebody else holds it and does not die within `PATIENCE`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a+") as lock:
+    with (folder / "lock").open("a+", encoding="utf-8") as lock:
         deadline = time.monotonic() + PATIENCE
         while not _try_lock(lock):
             if time.monotonic() > deadline:

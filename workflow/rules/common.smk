@@ -17,7 +17,7 @@ import sacrebleu
 from closer_look.jobs.job import InputError
 from closer_look.data.patterns import fill
 
-with open(f"{workflow.basedir}/schemas/config.schema.yaml") as file:
+with open(f"{workflow.basedir}/schemas/config.schema.yaml", encoding="utf-8") as file:
     schema = yaml.safe_load(file)
 try:
     experiment.check(config, schema)
@@ -28,7 +28,7 @@ results = Path("results")
 if results.exists() and not (results.is_dir() and os.access(results, os.W_OK)):
     sys.exit("error: results: not a folder that can be written to")
 
-with open(f"{workflow.basedir}/../resources/speeds.yaml") as file:
+with open(f"{workflow.basedir}/../resources/speeds.yaml", encoding="utf-8") as file:
     speeds = yaml.safe_load(file)
 
 RUNS = experiment.runs(config)

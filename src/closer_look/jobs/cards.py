@@ -80,7 +80,7 @@ def _claim(cards: list[str], number: int, locks: ExitStack) -> dict[str, int]:
     held = {}
     for card in cards:
         if len(held) < number:
-            lock = locks.enter_context((_lock_folder() / card).open("w"))
+            lock = locks.enter_context((_lock_folder() / card).open("w", encoding="utf-8"))
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 held[card] = lock.fileno()

@@ -11,6 +11,12 @@ from pathlib import Path
 
 from closer_look.jobs.job import InputError
 
+PYTHON = {
+    "PYTHONUNBUFFERED": "1",  # both streams in the order of printing
+    "PYTHONUTF8": "1",  # files and streams, whatever the locale
+    "PYTHONIOENCODING": "utf-8",  # otherwise the user's would count
+}
+
 
 def run(
     tool: str, *arguments: str | Path, threads: int = 1, inherit: Sequence[int] = ()
@@ -31,8 +37,7 @@ def run(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        # unbuffered: both streams in the order of printing
-        env={**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": str(threads)},
+        env={**os.environ, **PYTHON, "OMP_NUM_THREADS": str(threads)},
         pass_fds=inherit,
     ) as process:
         lines = []

@@ -25,9 +25,11 @@ def write_manifest(path: Path, files: dict[str, Path], **facts) -> None:
     """Write `facts` (counts, settings) and the checksum of each named file or folder as JSON."""
     checksums = {name: sha256(file) for name, file in files.items()}
     manifest = {**facts, "sha256": checksums}
-    Path(path).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+    Path(path).write_text(
+        json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
 
 
 def read_manifest(path: Path) -> dict:
     """Return what `write_manifest` wrote."""
-    return json.loads(Path(path).read_text())
+    return json.loads(Path(path).read_text(encoding="utf-8"))

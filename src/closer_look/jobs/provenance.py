@@ -33,7 +33,9 @@ def _git(root: Path, *arguments: str) -> str | None:
     """Return what Git prints, None if it fails or is not installed."""
     with suppress(OSError, subprocess.CalledProcessError):
         command = ["git", "-C", root, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            command, capture_output=True, encoding="utf-8", check=True
+        ).stdout.strip()
 
 
 def devices() -> list[str]:
@@ -47,7 +49,7 @@ def devices() -> list[str]:
 def processor() -> str:
     """Return the name of the processor."""
     with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
@@ -71,7 +73,7 @@ def attempt(path: Path, **facts) -> Iterator[None]:
 
 def attempts(path: Path) -> list[dict]:
     """Return the attempts so far: started and finished (UTC), host, and the facts of each."""
-    return json.loads(path.read_text()) if path.exists() else []
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
 
 
 def _write(path: Path, content: list[dict]) -> None:

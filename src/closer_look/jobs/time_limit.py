@@ -15,7 +15,7 @@ def hours_left() -> float | None:
         return None
     query = ["squeue", "--noheader", f"--jobs={job}", "--format=%L"]
     try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=60).stdout
+        answer = subprocess.run(query, capture_output=True, encoding="utf-8", timeout=60).stdout
     except (OSError, subprocess.TimeoutExpired):  # as in a container that has no Slurm
         return None
     seconds = parse(answer.strip())

@@ -33,7 +33,7 @@ def configuration(differences: Iterable[Path]) -> dict:
     """Return the configuration with the differences of some files, as `--configfile` has it."""
     config = {}
     for file in (CONFIG, *differences):
-        update_config(config, yaml.safe_load(Path(file).read_text()))
+        update_config(config, yaml.safe_load(Path(file).read_text(encoding="utf-8")))
     return config
 
 
@@ -67,13 +67,13 @@ def markdown(table: pd.DataFrame, formats: str | tuple[str, ...]) -> str:
 
 
 def _read(path: Path) -> str:
-    return path.read_text(errors="replace") if path.exists() else ""
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
 
 def _holder(lock: Path) -> str:
     """Return who holds the lock of a state folder (see `train.locked`)."""
     if lock.exists():
-        with lock.open() as file:
+        with lock.open(encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
