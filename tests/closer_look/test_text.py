@@ -123,3 +123,12 @@ def test_lines_of_the_greatest_length_are_copied(tmp_path, monkeypatch, lines):
     assert copy_lines(path, copied := io.BytesIO()) == len(lines)
     assert copied.getvalue() == path.read_bytes()
     assert len(list(read_lines(path))) == len(lines)
+
+
+def test_a_wrong_suffix_of_compression_does_no_harm(tmp_path):
+    path = tmp_path / "text.gz"
+    path.write_bytes(lzma.compress(b"a\n"))
+    assert list(read_lines(path)) == ["a"]
+    path.write_bytes(b"plain\n")
+    with pytest.raises(InputError, match=f"{path}: damaged or truncated"):
+        list(read_lines(path))

@@ -41,7 +41,7 @@ def decode_lines(name: object, file: BinaryIO) -> Iterator[str]:
                 raise too_long(name, number)
             yield line.decode().removesuffix("\n")
     except UnicodeDecodeError as error:
-        raise InputError(f"{name}: line {number}: not UTF-8: {error.reason}") from error
+        raise _not_utf8(name, number, error) from error
     except DAMAGE as error:
         raise InputError(f"{name}: damaged or truncated after line {number}: {error}") from error
 
@@ -60,6 +60,11 @@ def too_long(name: object, number: int) -> InputError:
     return InputError(
         f"{name}: line {number}: over {LONGEST_LINE} bytes: is it text with a sentence a line?"
     )
+
+
+def _not_utf8(name: object, number: int, error: UnicodeDecodeError) -> InputError:
+    message = f"{name}: line {number}: not UTF-8: {error.reason}"
+    return InputError(f"{message}; `iconv -t UTF-8 -f ITS_ENCODING` converts text")
 
 
 @contextmanager
@@ -147,7 +152,7 @@ def copy_lines(text: Text, file: BinaryIO) -> int:
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
         line = lines + 1 + error.object[: error.start].count(b"\n")
-        raise InputError(f"{text}: line {line}: not UTF-8: {error.reason}") from error
+        raise _not_utf8(text, line, error) from error
     except DAMAGE as error:
         raise InputError(f"{text}: damaged or truncated after line {lines}: {error}") from error
     if end != b"\n":
