@@ -3,6 +3,7 @@ import gzip
 import io
 import lzma
 import tempfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,18 @@ def test_a_wrong_suffix_of_compression_does_no_harm(tmp_path):
     path.write_bytes(b"plain\n")
     with pytest.raises(InputError, match=f"{path}: damaged or truncated"):
         list(read_lines(path))
+
+
+@pytest.mark.parametrize("suffix", [".bz2", ".xz", ".zst", ".zip"])
+def test_what_decompresses_without_end_is_refused(tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr(text, "ALWAYS", 1 << 20)
+    path, content = tmp_path / f"bomb{suffix}", bytes(16 << 20)
+    if suffix == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+            archive.writestr("text", content)
+    else:
+        compress = {".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zstd.compress}[suffix]
+        path.write_bytes(compress(content))
+    message = f"{path}: its {path.stat().st_size} bytes decompress to over 1000 times as many"
+    with pytest.raises(InputError, match=message):
+        text.check_intact(path, name=path)

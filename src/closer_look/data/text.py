@@ -24,6 +24,10 @@ CHUNK = 1 << 20  # bytes
 LONGEST_LINE = 1 << 20
 """Bytes of a line: no sentence is that long, and a file without line ends would fill the memory."""
 
+GREATEST_RATIO, ALWAYS = 1000, 1 << 30
+"""What a file may decompress to: so many times its bytes, and so many bytes anyway. Text gives ten
+times, rarely a hundred; more is made to fill the memory or the time of whoever reads it."""
+
 Text = str | Path | Member
 
 
@@ -106,26 +110,40 @@ def check_intact(path: Path, name: object) -> None:
             head = file.read(4)
         if is_zip(head) or path.suffix == ".zip":
             with zipfile.ZipFile(path) as archive:
+                _check_ratio(path, name, sum(info.file_size for info in archive.infolist()))
                 member = archive.testzip()
             if member is not None:
                 raise InputError(f"{name}: damaged: bad checksum of {member}")
             return
         with open_binary(path) as file:
-            if is_tar(file.peek(512)):
-                _read_tar(file)
-            while file.read(CHUNK):
-                pass
+            size = _read_tar(file, path, name) if is_tar(file.peek(512)) else 0
+            while block := file.read(CHUNK):
+                size += len(block)
+                _check_ratio(path, name, size)
     except DAMAGE as error:
         raise InputError(f"{name}: damaged or truncated: {error}") from error
     except RuntimeError as error:  # a .zip that is encrypted
         raise InputError(f"{name}: {error}") from error
 
 
-def _read_tar(file: BinaryIO) -> None:
-    """Read a .tar archive up to the end of its last file."""
+def _check_ratio(path: Path, name: object, size: int) -> None:
+    """Refuse a file that decompresses to `size` or more if that is more than text does."""
+    packed = path.stat().st_size
+    if size > ALWAYS and size > GREATEST_RATIO * packed:
+        raise InputError(
+            f"{name}: its {packed} bytes decompress to over {GREATEST_RATIO} times as many: no text"
+        )
+
+
+def _read_tar(file: BinaryIO, path: Path, name: object) -> int:
+    """Read a .tar archive up to the end of its last file; return how many bytes that are."""
+    size = 0
     with tarfile.open(fileobj=file, mode="r|", tarinfo=Header) as archive:
-        while archive.next() is not None:
+        while (header := archive.next()) is not None:
             archive.members.clear()
+            size = header.offset_data + header.size
+            _check_ratio(path, name, size)
+    return size
 
 
 def copy_lines(text: Text, file: BinaryIO) -> int:
