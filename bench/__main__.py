@@ -29,13 +29,15 @@ def main() -> None:
     print(tables[0], flush=True)
     for name in BENCHES:
         command = [sys.executable, "-W", "ignore", HERE / f"{name}.py"]
-        table = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+        table = subprocess.run(command, stdout=subprocess.PIPE, encoding="utf-8", check=True).stdout
         print(f"\n{table}", flush=True)
         tables.append(table)
     if not arguments.no_readme:
-        before, _, rest = README.read_text().partition(BEGIN)
+        before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
         _, _, after = rest.partition(END)
-        README.write_text(before + BEGIN + "\n" + "\n".join(tables) + "\n" + END + after)
+        README.write_text(
+            before + BEGIN + "\n" + "\n".join(tables) + "\n" + END + after, encoding="utf-8"
+        )
 
 
 def _machine() -> str:

@@ -99,7 +99,10 @@ def hand_binarise(size: int) -> None:
 
     processor = SentencePieceProcessor(model_file="spm.model", num_threads=THREADS)
     for source, target in zip(paths("train.{}"), paths("hand.bpe.{}"), strict=True):
-        with open(source) as lines, open(target, "w") as encoded:
+        with (
+            open(source, encoding="utf-8") as lines,
+            open(target, "w", encoding="utf-8") as encoded,
+        ):
             while batch := [line.rstrip("\n") for line in lines.readlines(1 << 20)]:
                 pieces = processor.encode(batch, out_type=str)
                 encoded.writelines(" ".join(line) + "\n" for line in pieces)

@@ -54,7 +54,9 @@ def make_run(folder: Path, number: int, updates: int) -> None:
     run = folder / str(number)
     run.mkdir()
     (run / "log.parquet").hardlink_to(folder / f"{synthetic.facets(number)['objective']}.parquet")
-    (run / "run.json").write_text(json.dumps({"settings": {"total_updates": updates}}))
+    (run / "run.json").write_text(
+        json.dumps({"settings": {"total_updates": updates}}), encoding="utf-8"
+    )
 
 
 def run_rule(rule: str, log: Path, **parts: dict) -> resource.struct_rusage:

@@ -68,7 +68,9 @@ def find_package(folder: Path, package: str) -> Path:
 def package_version(deb: Path) -> str:
     """Return the package's version; leave if it is another LibreOffice release."""
     command = ["dpkg-deb", "--field", deb, "Version"]
-    version = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    version = subprocess.run(
+        command, check=True, capture_output=True, encoding="utf-8"
+    ).stdout.strip()
     if not version.split(":")[-1].startswith(RELEASE.removeprefix("v") + "."):
         sys.exit(f"{deb.name}: version {version} is not LibreOffice {RELEASE}")
     return version

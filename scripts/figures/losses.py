@@ -34,8 +34,8 @@ def draw(
     """Draw a panel for each objective, in it a shade for each run; of several seeds the mean.
 
     The arguments are as of `closer_look.analysis.losses` and `lca.analysis.completeness`, with the
-    columns of `style.RUN` and seed. The loss of the training batches is averaged over the last `smoothing`
-    updates. The axis of the updates has the `scale` "linear" or "log".
+    columns of `style.RUN` and seed. The loss of the training batches is averaged over the last
+    `smoothing` updates. The axis of the updates has the `scale` "linear" or "log".
     """
     found = objectives(losses)
     figure, axes = plt.subplots(1, len(found), figsize=(4 * len(found) + 0.6, 4), squeeze=False)

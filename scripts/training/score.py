@@ -14,7 +14,7 @@ from closer_look.config import Run
 from closer_look.data.text import read_lines
 from closer_look.jobs import checkpoints
 from closer_look.jobs.cards import check_kernels, claimed
-from closer_look.jobs.job import InputError, job
+from closer_look.jobs.job import InputError, job, tell
 from closer_look.jobs.manifest import check_bpe, check_folder, read_manifest, sha256
 from closer_look.jobs.sentences import measure, normalised
 
@@ -160,6 +160,8 @@ def _losses(model, run: Run, data: Path, target: str | None, text: Path, setting
 
     found = model.loss(OWN)
     too_long = is_left_out(data, OWN, run.objective, run.languages, settings)
+    if too_long.any():
+        tell(f"{run.name}: {too_long.sum()} of {len(too_long)} test sentences are too long for it")
     lines = [line for line, long in zip(read_lines(text), too_long, strict=True) if not long]
     return {
         "masked_loss" if run.objective == "mlm" else "loss": found.nats / found.tokens,

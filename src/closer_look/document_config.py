@@ -82,4 +82,5 @@ def _values(entry: dict) -> str:
 
 
 if __name__ == "__main__":
-    (ROOT / "config/README.md").write_text(reference(yaml.safe_load(SCHEMA.read_text())))
+    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    (ROOT / "config/README.md").write_text(reference(schema), encoding="utf-8")

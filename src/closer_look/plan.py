@@ -92,7 +92,7 @@ def with_sums(table: pd.DataFrame) -> pd.DataFrame:
 
 if __name__ == "__main__":
     config = configuration(sys.argv[1:])
-    speeds = yaml.safe_load(SPEEDS.read_text())
+    speeds = yaml.safe_load(SPEEDS.read_text(encoding="utf-8"))
     table = plan(runs(config), speeds, config["bpe"]["vocab_size"])
     if table.empty:
         print("All runs are done.")

@@ -148,9 +148,17 @@ class Handler(SimpleHTTPRequestHandler):
             return self.send_error(404)
         if self.path == "/busy":
             return self.send_error(503)
+        if self.path.startswith("/no-head"):
+            return self.send_error(405 if self.command == "HEAD" else int(self.path[-3:]))
+        if self.path == "/away":
+            self.send_response(302)
+            self.send_header("Location", "file:///etc/passwd")
+            return self.end_headers()
         self.send_response(200)
         self.send_header("Content-Length", "1000")
         self.end_headers()
+
+    do_GET = do_HEAD
 
     def log_message(self, *args):
         pass
@@ -185,3 +193,14 @@ def test_a_file_that_a_server_lacks(tmp_path, url):
 
 def test_a_server_that_does_not_answer_now_may_do_so_later(tmp_path, url):
     check([parts(url + "busy", "http://127.0.0.1:1/x")], None, None, tmp_path)
+
+
+def test_what_answers_no_head_is_asked_otherwise(tmp_path, url):
+    check([parts(url + "no-head/503")], None, None, tmp_path)
+    message = f"corpora.web: {url}no-head/403: HTTP 403 Forbidden"
+    assert refusal(tmp_path, parts(url + "no-head/403")) == message
+
+
+def test_a_server_that_leads_out_of_the_web(tmp_path, url):
+    message = f"corpora.web: {url}away: leads to an address that is not of the web: "
+    assert refusal(tmp_path, parts(url + "away")).startswith(message)

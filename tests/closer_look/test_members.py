@@ -128,6 +128,17 @@ def test_sides_that_go_together(archive, names, pattern, stem):
     assert [member.name.removesuffix(".gz") for member in found] == [f"{stem}.de", f"{stem}.en"]
 
 
+@pytest.mark.parametrize(
+    "languages", [("en", "en_GB"), ("pt", "pt_br"), ("zh_Hant", "zh_cn"), ("es_419", "sr_latin")]
+)
+def test_any_language_code_tells_the_sides(archive, languages):
+    stem = f"Corpus.{'-'.join(languages)}"
+    path = archive([f"{stem}.{language}" for language in languages])
+    for sides in (languages, languages[::-1]):
+        found = find_pair(path, tuple(f"*.{side}" for side in sides), sides)
+        assert [member.name for member in found] == [f"{stem}.{side}" for side in sides]
+
+
 def test_what_a_star_stands_for_may_differ_in_the_language(archive):
     path = archive(["de/train.de", "en/train.en"])
     found = find_pair(path, ("*.de", "*.en"), ("de", "en"))

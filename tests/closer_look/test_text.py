@@ -3,6 +3,7 @@ import gzip
 import io
 import lzma
 import tempfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,27 @@ def test_a_file_that_could_not_be_written_is_not_there(tmp_path):
         write("one")
         raise ZeroDivisionError
     assert [*tmp_path.rglob("*")] == [tmp_path / "made"]
+
+
+def test_a_wrong_suffix_of_compression_does_no_harm(tmp_path):
+    path = tmp_path / "text.gz"
+    path.write_bytes(lzma.compress(b"a\n"))
+    assert list(read_lines(path)) == ["a"]
+    path.write_bytes(b"plain\n")
+    with pytest.raises(InputError, match=f"{path}: damaged or truncated"):
+        list(read_lines(path))
+
+
+@pytest.mark.parametrize("suffix", [".bz2", ".xz", ".zst", ".zip"])
+def test_what_decompresses_without_end_is_refused(tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr(text, "ALWAYS", 1 << 20)
+    path, content = tmp_path / f"bomb{suffix}", bytes(16 << 20)
+    if suffix == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+            archive.writestr("text", content)
+    else:
+        compress = {".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zstd.compress}[suffix]
+        path.write_bytes(compress(content))
+    message = f"{path}: its {path.stat().st_size} bytes decompress to over 1000 times as many"
+    with pytest.raises(InputError, match=message):
+        text.check_intact(path, name=path)

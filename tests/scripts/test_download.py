@@ -1,5 +1,6 @@
 """Downloads from a server on this machine, which misbehaves as a test asks it to."""
 
+import gzip
 import io
 import random
 import tarfile
@@ -9,6 +10,8 @@ import pytest
 import opus_tree
 from closer_look.data import fetch
 from closer_look.data.opus import corpus_files, local_name
+from closer_look.data.sources import texts, urls
+from closer_look.data.text import read_lines
 from closer_look.jobs.job import InputError
 from http_server import serve
 from opus_tree import FORMATS, ROOT, corpus, truncate, write_tree
@@ -148,20 +151,142 @@ def test_a_later_call_goes_on(server, large, tmp_path):
     assert (tmp_path / "got.zip").read_bytes() == content
 
 
-def test_what_was_complete_when_it_was_killed_is_not_fetched_again(server, large, tmp_path):
+def interrupt(server, name, path, share=None):
+    """Let a download of a file end early, or after `share` bytes."""
+    server.plan = ["truncate"] * fetch.ATTEMPTS
+    with pytest.raises(InputError):
+        fetch.fetch(server.url + name, path)
+    if share is not None:
+        part = path.with_name(f"partial-{path.name}")
+        part.write_bytes((part.read_bytes() * 99)[:share])
+    server.requests.clear()
+
+
+@pytest.mark.parametrize("headers", [None, {"Content-Range": None}, {"Content-Range": "bytes */*"}])
+def test_what_was_complete_when_it_was_killed_is_not_fetched_again(
+    server, large, tmp_path, headers
+):
     name, content = large
+    interrupt(server, name, tmp_path / "got.zip")
     (tmp_path / "partial-got.zip").write_bytes(content)
+    server.plan = [headers]
+    fetch.fetch(server.url + name, tmp_path / "got.zip")
+    assert (tmp_path / "got.zip").read_bytes() == content
+    assert [path.name for path in tmp_path.iterdir() if "got" in path.name] == ["got.zip"]
+    assert server.requests == [(f"/OPUS-{name}", f"bytes={len(content)}-")]
+
+
+@pytest.mark.parametrize("extra", [1, 5000])
+def test_more_than_the_file_has_is_no_complete_file(server, large, tmp_path, extra):
+    name, content = large
+    interrupt(server, name, tmp_path / "got.zip")
+    (tmp_path / "partial-got.zip").write_bytes(content + b"?" * extra)
+    server.plan = [{"Content-Range": f"bytes */{len(content)}"}]
     fetch.fetch(server.url + name, tmp_path / "got.zip")
     assert (tmp_path / "got.zip").read_bytes() == content
 
 
-def test_a_rest_of_another_file_is_found_out_and_forgotten(server, large, tmp_path):
+@pytest.mark.parametrize("careless", [False, True])
+@pytest.mark.parametrize("suffix", ["zip", "txt"])
+def test_a_file_that_changed_meanwhile_is_no_mixture(mirror, server, tmp_path, suffix, careless):
+    """Even a server that gives the rest of another file says which it is; text has no checksum."""
+    mirror.mkdir()
+    one, other = (random.Random(seed).randbytes(LARGE).hex().encode() for seed in (1, 2))
+    name = f"file.{suffix}"
+    for content in (one, other):
+        (mirror / name).write_bytes(content)
+        if suffix == "zip":
+            opus_tree.write_zip(mirror / name, {"text": content})
+        if content is one:
+            interrupt(server, name, tmp_path / "got")
+    server.plan, server.careless = [], careless
+    fetch.fetch(server.url + name, tmp_path / "got")
+    assert (tmp_path / "got").read_bytes() == (mirror / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Range": None},
+        {"Content-Range": "bytes 0-9/10"},
+        {"Content-Range": "bytes 7-99/100"},
+        {"Content-Range": "rubbish"},
+        {"ETag": '"another"'},
+        {"ETag": None, "Last-Modified": "Thu, 01 Jan 1970 00:00:00 GMT"},
+    ],
+)
+def test_a_rest_that_does_not_fit_is_not_appended(server, large, tmp_path, headers):
+    name, content = large
+    interrupt(server, name, tmp_path / "got.zip")
+    server.plan = [headers]
+    fetch.fetch(server.url + name, tmp_path / "got.zip")
+    assert (tmp_path / "got.zip").read_bytes() == content
+    assert [asked is None for _, asked in server.requests] == [False, True]
+
+
+@pytest.mark.parametrize("headers", [{"ETag": None}, {"ETag": 'W/"weak"'}])
+def test_without_a_way_to_tell_whether_a_file_is_the_same_it_is_fetched_anew(
+    server, large, tmp_path, headers
+):
     name, content = large
     (tmp_path / "partial-got.zip").write_bytes(b"?" * fetch.CHUNK)
-    with pytest.raises(InputError, match=f"^{server.url}{name}: damaged"):
-        fetch.fetch(server.url + name, tmp_path / "got.zip")
+    server.plan = [headers | {"Content-Length": str(len(content) + 1)}]
     fetch.fetch(server.url + name, tmp_path / "got.zip")
     assert (tmp_path / "got.zip").read_bytes() == content
+    assert [asked for _, asked in server.requests] == [None, None]
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://x/y"])
+def test_a_way_out_of_the_web_is_refused_at_once(server, large, tmp_path, url):
+    server.plan = [url] * 9
+    message = f"^{server.url}large.zip: leads to an address that is not of the web: .*{url}"
+    with pytest.raises(InputError, match=message):
+        fetch.fetch(server.url + "large.zip", tmp_path / "got.zip")
+    assert len(server.requests) == 1
+    assert list(tmp_path.glob("*got*")) == []
+
+
+def test_a_way_round_in_circles_is_refused_at_once(server, large, tmp_path):
+    server.plan = [f"{server.url}large.zip"] * 99
+    with pytest.raises(InputError, match="large.zip: Exceeded 30 redirects"):
+        fetch.fetch(server.url + "large.zip", tmp_path / "got.zip")
+    assert len(server.requests) == 31
+
+
+def test_an_endless_file_ends(server, large, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch, "LARGEST_UNSAID", 1 << 20)
+    server.plan = ["endless"]
+    message = "large.zip: does not end: 0.0 GB have come of a file whose size the server does not"
+    with pytest.raises(InputError, match=message):
+        fetch.fetch(server.url + "large.zip", tmp_path / "got.zip")
+    assert len(server.requests) == 1
+    assert list(tmp_path.glob("*got*")) == []
+
+
+def test_a_file_larger_than_the_disk_is_refused_before_it_comes(server, large, tmp_path):
+    server.plan = [{"Content-Length": str(1 << 60)}]
+    with pytest.raises(InputError, match="large.zip: has 1152921504.6 GB, but only .* are free"):
+        fetch.fetch(server.url + "large.zip", tmp_path / "got.zip")
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".gz", ".tgz"])
+def test_what_is_sent_compressed_is_kept_as_it_comes(mirror, server, tmp_path, suffix):
+    """A small file that decompresses to a disk's size would otherwise do so while it comes."""
+    mirror.mkdir()
+    content = gzip.compress(b"one\n" * 100_000)
+    (mirror / f"bomb{suffix}").write_bytes(content)
+    server.plan = [{"Content-Encoding": "gzip"}]
+    fetch.fetch(f"{server.url}bomb{suffix}", tmp_path / f"got{suffix}")
+    assert (tmp_path / f"got{suffix}").read_bytes() == content
+    assert sum(1 for _ in read_lines(tmp_path / f"got{suffix}")) == 100_000
+
+
+@pytest.mark.parametrize("encoding", ["br", "deflate", "zstd", "gzip, gzip"])
+def test_an_encoding_that_nobody_asked_for_is_refused(server, large, tmp_path, encoding):
+    server.plan = [{"Content-Encoding": encoding}]
+    message = f"large.zip: is sent with the encoding {encoding}, which is not supported"
+    with pytest.raises(InputError, match=message):
+        fetch.fetch(server.url + "large.zip", tmp_path / "got.zip")
 
 
 def test_a_file_that_the_server_lacks_is_asked_for_once(mirror, folder, database, server):
@@ -215,3 +340,46 @@ def test_parts_from_anywhere(mirror, folder, server):
         for n in ("a/de-en.tgz", "x.de", "x.en")
     }
     assert set(contents(folder)) == set(origins)
+
+
+def test_urls_that_look_alike_keep_a_file_each(mirror, folder, server):
+    names = ["a/b.{language}", "a_b.{language}", "b.{language}?download=1", "b.{language}?v=2"]
+    names += [f"long.{{language}}?signature={'x' * 300}"]
+    for language in ("de", "en"):
+        for name in names:
+            path = mirror / name.format(language=language).partition("?")[0]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{path}\n", encoding="utf-8")
+    entry = {"source": "url", "parts": [{"url": server.url + name} for name in names]}
+    origins = download(entry, "en", "de", folder)
+    assert len(origins) == len(set(origins.values())) == 2 * len(names)
+    assert set(contents(folder)) == set(origins) == set(urls(entry, "en", "de"))
+    for name, sides in zip(names, texts(entry, "en", "de", folder), strict=True):
+        for language, side in zip(("en", "de"), sides, strict=True):
+            path = mirror / name.format(language=language).partition("?")[0]
+            assert list(read_lines(side)) == [str(path)]
+    assert f"127.0.0.1:{server.server_port}_OPUS-b.de?v=2" in origins  # as ever where it is clear
+
+
+def test_an_archive_at_a_url_with_a_query(mirror, folder, server):
+    write_tar(mirror / "corpus.tgz", {"./c/x.de": b"eins\n", "./c/x.en": b"one\n"})
+    opus_tree.write_zip(
+        mirror / "content", {"x.de": b"zwei\n", "__MACOSX/._x.de": b"\0", "x.en": b"two\n"}
+    )
+    parts = [
+        {"url": f"{server.url}corpus.tgz?download=1", "files": "c/x.{language}"},
+        {"url": f"{server.url}content?id=corpus.zip", "files": "*.{language}"},
+    ]
+    entry = {"source": "url", "parts": parts}
+    download(entry, "en", "de", folder)
+    found = [[list(read_lines(t)) for t in sides] for sides in texts(entry, "en", "de", folder)]
+    assert found == [[["one"], ["eins"]], [["two"], ["zwei"]]]
+
+
+def test_a_truncated_archive_at_a_url_with_a_query(mirror, folder, server):
+    write_tar(mirror / "corpus.tgz", {"x.de": random.Random(1).randbytes(9999), "x.en": b"one\n"})
+    truncate(mirror / "corpus.tgz")
+    url = f"{server.url}corpus.tgz?download=1"
+    entry = {"source": "url", "parts": [{"url": url, "files": "x.{language}"}]}
+    with pytest.raises(InputError, match="corpus.tgz.download=1: damaged or truncated"):
+        download(entry, "en", "de", folder)

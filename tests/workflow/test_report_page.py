@@ -136,7 +136,7 @@ def traces(tab):
 def download(tab):
     with tab.expect_download() as waiting:
         tab.click("#download")
-    with open(waiting.value.path(), newline="") as file:
+    with open(waiting.value.path(), encoding="utf-8", newline="") as file:
         return waiting.value.suggested_filename, list(csv.DictReader(file))
 
 

@@ -25,6 +25,10 @@ CHUNK = 1 << 20  # bytes
 LONGEST_LINE = 1 << 20
 """Bytes of a line: no sentence is that long, and a file without line ends would fill the memory."""
 
+GREATEST_RATIO, ALWAYS = 1000, 1 << 30
+"""What a file may decompress to: so many times its bytes, and so many bytes anyway. Text gives ten
+times, rarely a hundred; more is made to fill the memory or the time of whoever reads it."""
+
 Text = str | Path | Member
 
 
@@ -42,7 +46,7 @@ def decode_lines(name: object, file: BinaryIO) -> Iterator[str]:
                 raise too_long(name, number)
             yield line.decode().removesuffix("\n")
     except UnicodeDecodeError as error:
-        raise InputError(f"{name}: line {number}: not UTF-8: {error.reason}") from error
+        raise _not_utf8(name, number, error) from error
     except DAMAGE as error:
         raise InputError(f"{name}: damaged or truncated after line {number}: {error}") from error
 
@@ -61,6 +65,11 @@ def too_long(name: object, number: int) -> InputError:
     return InputError(
         f"{name}: line {number}: over {LONGEST_LINE} bytes: is it text with a sentence a line?"
     )
+
+
+def _not_utf8(name: object, number: int, error: UnicodeDecodeError) -> InputError:
+    message = f"{name}: line {number}: not UTF-8: {error.reason}"
+    return InputError(f"{message}; `iconv -t UTF-8 -f ITS_ENCODING` converts text")
 
 
 @contextmanager
@@ -102,26 +111,40 @@ def check_intact(path: Path, name: object) -> None:
             head = file.read(4)
         if is_zip(head) or path.suffix == ".zip":
             with zipfile.ZipFile(path) as archive:
+                _check_ratio(path, name, sum(info.file_size for info in archive.infolist()))
                 member = archive.testzip()
             if member is not None:
                 raise InputError(f"{name}: damaged: bad checksum of {member}")
             return
         with open_binary(path) as file:
-            if is_tar(file.peek(512)):
-                _read_tar(file)
-            while file.read(CHUNK):
-                pass
+            size = _read_tar(file, path, name) if is_tar(file.peek(512)) else 0
+            while block := file.read(CHUNK):
+                size += len(block)
+                _check_ratio(path, name, size)
     except DAMAGE as error:
         raise InputError(f"{name}: damaged or truncated: {error}") from error
     except RuntimeError as error:  # a .zip that is encrypted
         raise InputError(f"{name}: {error}") from error
 
 
-def _read_tar(file: BinaryIO) -> None:
-    """Read a .tar archive up to the end of its last file."""
+def _check_ratio(path: Path, name: object, size: int) -> None:
+    """Refuse a file that decompresses to `size` or more if that is more than text does."""
+    packed = path.stat().st_size
+    if size > ALWAYS and size > GREATEST_RATIO * packed:
+        raise InputError(
+            f"{name}: its {packed} bytes decompress to over {GREATEST_RATIO} times as many: no text"
+        )
+
+
+def _read_tar(file: BinaryIO, path: Path, name: object) -> int:
+    """Read a .tar archive up to the end of its last file; return how many bytes that are."""
+    size = 0
     with tarfile.open(fileobj=file, mode="r|", tarinfo=Header) as archive:
-        while archive.next() is not None:
+        while (header := archive.next()) is not None:
             archive.members.clear()
+            size = header.offset_data + header.size
+            _check_ratio(path, name, size)
+    return size
 
 
 def copy_lines(text: Text, file: BinaryIO) -> int:
@@ -148,7 +171,7 @@ def copy_lines(text: Text, file: BinaryIO) -> int:
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
         line = lines + 1 + error.object[: error.start].count(b"\n")
-        raise InputError(f"{text}: line {line}: not UTF-8: {error.reason}") from error
+        raise _not_utf8(text, line, error) from error
     except DAMAGE as error:
         raise InputError(f"{text}: damaged or truncated after line {lines}: {error}") from error
     if end != b"\n":

@@ -17,6 +17,11 @@ CHAINED = (
     "The above exception was the direct cause of the following exception:",
 )
 IGNORED = "Exception ignored in"  # while Python shuts down
+PYTHON = {
+    "PYTHONUNBUFFERED": "1",  # both streams in the order of printing
+    "PYTHONUTF8": "1",  # files and streams, whatever the locale
+    "PYTHONIOENCODING": "utf-8",  # otherwise the user's would count
+}
 
 
 def run(
@@ -38,8 +43,7 @@ def run(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        # unbuffered: both streams in the order of printing
-        env={**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": str(threads)},
+        env={**os.environ, **PYTHON, "OMP_NUM_THREADS": str(threads)},
         pass_fds=inherit,
     ) as process:
         lines = []

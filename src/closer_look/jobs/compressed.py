@@ -62,7 +62,7 @@ def decompressed(file: BinaryIO, name: str) -> Iterator[io.BufferedReader]:
     with ExitStack() as layers:
         file = _buffered(file)
         for _ in range(LAYERS):
-            opener = named or _opener(file.peek())
+            opener = _opener(file.peek()) or named
             if opener is None:
                 break
             if not file.peek():

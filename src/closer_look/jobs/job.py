@@ -20,7 +20,7 @@ def tell(message: str) -> None:
     """Say something in the log and on the terminal."""
     print(message, flush=True)
     if _terminal is not None:
-        os.write(_terminal, f"{message}\n".encode())
+        os.write(_terminal, f"{message}\n".encode(errors="backslashreplace"))
 
 
 @contextmanager

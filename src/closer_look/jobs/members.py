@@ -153,7 +153,7 @@ def _files(archive: Path) -> Iterator[Iterator[tuple[str, Callable[[], BinaryIO]
     with open_binary(archive) as stream:
         if not is_tar(stream.peek(512)):
             raise InputError(
-                f"{archive}: neither a .zip nor a .tar archive; `files` are in archives"
+                f"{archive}: neither a .zip nor a .tar archive; of text itself, give no `files`"
             )
         with tarfile.open(fileobj=stream, mode="r|", tarinfo=Header) as opened:
             yield _files_of_tar(opened)

@@ -52,7 +52,9 @@ def _git(root: Path, *arguments: str) -> str | None:
     """Return what Git prints, None if it fails or is not installed."""
     with suppress(OSError, subprocess.CalledProcessError):
         command = ["git", "-C", root, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            command, capture_output=True, encoding="utf-8", check=True
+        ).stdout.strip()
 
 
 def devices() -> list[str]:
@@ -66,7 +68,7 @@ def devices() -> list[str]:
 def processor() -> str:
     """Return the name of the processor."""
     with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

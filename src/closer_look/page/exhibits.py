@@ -55,7 +55,9 @@ class Captions:
     def read(self, name: str, estimator: str | None) -> str:
         """Return a caption as HTML."""
         params = self._settings | ({"estimator": estimator} if estimator else {})
-        template = Environment(undefined=StrictUndefined).from_string(self._paths[name].read_text())
+        template = Environment(undefined=StrictUndefined).from_string(
+            self._paths[name].read_text(encoding="utf-8")
+        )
         text = template.render(snakemake={"params": params})
         return publish_parts(text, writer="html5", settings_overrides=DOCUTILS)["body"]
 

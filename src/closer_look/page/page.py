@@ -68,8 +68,8 @@ def page(
         "runs": {run: list(warnings(run, summaries)) for run in summaries},
         "summed": list(dict.fromkeys(name for run in summaries for name in run.shares)),
         "plotly": packed(get_plotlyjs().encode()),
-        "style": (ASSETS / "page.css").read_text(),
-        "scripts": [(ASSETS / name).read_text() for name in SCRIPTS],
+        "style": (ASSETS / "page.css").read_text(encoding="utf-8"),
+        "scripts": [(ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS],
     }
     template = _environment().get_template("page.html.j2")
     for points in POINTS:
@@ -99,7 +99,7 @@ def _by_name(exhibits: Sequence[Figure | Table]) -> dict[str, list]:
 
 
 def _summaries(runs: Sequence[RunFiles]) -> list[RunSummary]:
-    manifests = [json.loads(Path(files.manifest).read_text()) for files in runs]
+    manifests = [json.loads(Path(files.manifest).read_text(encoding="utf-8")) for files in runs]
     names = labels([manifest["run"] for manifest in manifests])
     tables = [
         [pd.read_parquet(files.tables[name]) for name in ("losses", "completeness", "scores")]

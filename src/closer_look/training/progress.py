@@ -83,7 +83,7 @@ def markdown(table: pd.DataFrame, formats: str | tuple[str, ...]) -> str:
 
 
 def _read(path: Path) -> str:
-    return path.read_text(errors="replace") if path.exists() else ""
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
 
 def _holder(lock: Path) -> str:

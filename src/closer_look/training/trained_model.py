@@ -10,6 +10,7 @@ import torch
 from fairseq import checkpoint_utils, utils
 from fairseq.hub_utils import GeneratorHubInterface
 
+from closer_look.jobs.job import tell
 from closer_look.training.fairseq_options import PLUGIN
 
 SEED = 0
@@ -76,6 +77,11 @@ class TrainedModel:
         hub = GeneratorHubInterface(self._cfg, self._task, [self._model]).to(self._device)
         pieces = processor.encode(list(sentences), out_type=str)
         longest = hub.max_positions[0] - 1  # and the end of the sentence
+        cut = sum(len(line) > longest for line in pieces)
+        if cut:
+            tell(
+                f"{cut} of {len(pieces)} sentences have over {longest} pieces: the rest is cut off"
+            )
         sources = [hub.binarize(" ".join(line[:longest])) for line in pieces]
         found = hub.generate(sources, beam, **LENGTH)
         return [processor.decode(hub.string(best["tokens"]).split()) for best, *_ in found]
