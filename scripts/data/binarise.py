@@ -15,8 +15,8 @@ import sentencepiece
 from fairseq.data import Dictionary
 from fairseq.data.indexed_dataset import MMapIndexedDataset, best_fitting_int_dtype
 
+from closer_look.data.dropped import check_dropped
 from closer_look.data.text import read_lines
-from closer_look.jobs.dropped import check_dropped
 from closer_look.jobs.job import job
 from closer_look.jobs.manifest import check_bpe, write_manifest
 

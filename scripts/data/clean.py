@@ -5,11 +5,11 @@ from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 
+from closer_look.data.dropped import check_dropped
+from closer_look.data.sentences import count_letters, measure, normalised
 from closer_look.data.text import read_pairs, write_lines
-from closer_look.jobs.dropped import check_dropped
 from closer_look.jobs.job import job
 from closer_look.jobs.manifest import write_manifest
-from closer_look.jobs.sentences import count_letters, measure, normalised
 
 BATCH = 10_000  # pairs in memory at a time
 

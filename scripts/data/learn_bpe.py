@@ -7,11 +7,11 @@ from pathlib import Path
 
 import sentencepiece
 
+from closer_look.data.dropped import check_dropped
+from closer_look.data.sentences import NORMALIZATION
 from closer_look.data.text import LONGEST_LINE, read_lines
-from closer_look.jobs.dropped import check_dropped
 from closer_look.jobs.job import InputError, job, tell
 from closer_look.jobs.manifest import write_manifest
-from closer_look.jobs.sentences import NORMALIZATION
 
 RESERVED = "\u2585"
 """A character that SentencePiece uses itself: it skips the lines that have it."""

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from closer_look.data.documents import check_documents
 from closer_look.data.opus import corpus_files, local_name
 from closer_look.data.sources import texts
 from closer_look.data.text import Text, check_intact, copy_lines, write_bytes
 from closer_look.jobs.command import run
-from closer_look.jobs.documents import check_documents
 from closer_look.jobs.job import InputError, job
 from closer_look.jobs.manifest import sha256, write_manifest
 

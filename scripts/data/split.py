@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from closer_look.data.dropped import check_dropped
+from closer_look.data.sentences import normalised
 from closer_look.data.text import read_pairs, write_lines
-from closer_look.jobs.dropped import check_dropped
 from closer_look.jobs.job import InputError, job
 from closer_look.jobs.manifest import write_manifest
-from closer_look.jobs.sentences import normalised
 
 BLOCK = 100_000  # pairs
 BATCH = 10_000  # pairs whose text is in memory at a time

@@ -11,12 +11,12 @@ import pandas as pd
 
 from closer_look.analysis.frames import with_run
 from closer_look.config import Run
+from closer_look.data.sentences import measure, normalised
 from closer_look.data.text import read_lines
-from closer_look.jobs import checkpoints
 from closer_look.jobs.cards import check_kernels, claimed
 from closer_look.jobs.job import InputError, job, tell
 from closer_look.jobs.manifest import check_bpe, check_folder, read_manifest, sha256
-from closer_look.jobs.sentences import measure, normalised
+from closer_look.training import checkpoints
 
 OWN = "test"
 
@@ -156,7 +156,7 @@ def main(
 
 def _losses(model, run: Run, data: Path, target: str | None, text: Path, settings: dict) -> dict:
     """Return what is to be said of the corpus's own test split, but for what is too long."""
-    from closer_look.jobs.left_out import is_left_out
+    from closer_look.training.left_out import is_left_out
 
     found = model.loss(OWN)
     too_long = is_left_out(data, OWN, run.objective, run.languages, settings)

@@ -18,20 +18,20 @@ from pathlib import Path
 
 from closer_look.jobs import provenance
 from closer_look.jobs.cards import check_kernels, claimed
-from closer_look.jobs.checkpoints import (
+from closer_look.jobs.command import run as run_tool
+from closer_look.jobs.job import InputError, job
+from closer_look.jobs.lock import locked
+from closer_look.jobs.manifest import check_folder, read_manifest, sha256, write_manifest
+from closer_look.jobs.time_limit import hours_left
+from closer_look.training.checkpoints import (
     LAST,
     Checkpoint,
     discard_unusable,
     newest_checkpoint,
     settle,
 )
-from closer_look.jobs.command import run as run_tool
-from closer_look.jobs.job import InputError, job
-from closer_look.jobs.left_out import count_left_out
-from closer_look.jobs.lock import locked
-from closer_look.jobs.manifest import check_folder, read_manifest, sha256, write_manifest
-from closer_look.jobs.time_limit import hours_left
 from closer_look.training.fairseq_options import LONGEST, PLUGIN, arguments
+from closer_look.training.left_out import count_left_out
 from lca.recorder import EXTRA_UPDATES, LogError, consolidate, reached
 
 RECIPE = 3

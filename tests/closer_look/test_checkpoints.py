@@ -6,7 +6,8 @@ from argparse import Namespace
 import pytest
 import torch
 
-from closer_look.jobs.checkpoints import (
+from closer_look.jobs.job import InputError
+from closer_look.training.checkpoints import (
     Checkpoint,
     Damage,
     discard_unusable,
@@ -14,7 +15,6 @@ from closer_look.jobs.checkpoints import (
     read,
     settle,
 )
-from closer_look.jobs.job import InputError
 
 
 def save(path, updates):

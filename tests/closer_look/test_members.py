@@ -10,10 +10,10 @@ import zipfile
 import pytest
 from backports import zstd
 
+from closer_look.data import members
+from closer_look.data.members import find, find_only, find_pair, list_members
 from closer_look.data.text import check_intact, read_lines
-from closer_look.jobs import members
 from closer_look.jobs.job import InputError
-from closer_look.jobs.members import find, find_only, find_pair, list_members
 from opus_tree import truncate
 
 KINDS = ("tar", "tar.gz", "tgz", "tar.xz", "zip")

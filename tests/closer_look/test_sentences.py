@@ -3,7 +3,7 @@ import sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from closer_look.jobs.sentences import NORMALIZATION, count_letters, measure, normalised
+from closer_look.data.sentences import NORMALIZATION, count_letters, measure, normalised
 
 PLAIN = sentencepiece.SentencePieceNormalizer(
     rule_name=NORMALIZATION, add_dummy_prefix=False, escape_whitespaces=False

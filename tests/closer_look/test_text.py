@@ -12,9 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from closer_look.data import text
+from closer_look.data.members import Member
 from closer_look.data.text import copy_lines, read_lines, read_pairs, write_lines
 from closer_look.jobs.job import InputError
-from closer_look.jobs.members import Member
 
 
 def write(path, lines):

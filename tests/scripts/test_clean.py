@@ -2,10 +2,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from closer_look.data.dropped import check_dropped
+from closer_look.data.sentences import measure
 from closer_look.data.text import read_lines, write_lines
-from closer_look.jobs.dropped import check_dropped
 from closer_look.jobs.job import InputError
-from closer_look.jobs.sentences import measure
 from scripts.data.clean import clean, fault, normalise, reasons
 
 

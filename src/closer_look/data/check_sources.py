@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from opustools.db_operations import DbOperations
 
+from closer_look.data.compressed import OPENERS
 from closer_look.data.fetch import remote_size
 from closer_look.data.opus import corpus_files
 from closer_look.data.opus_database import find, open_database
 from closer_look.data.sources import texts, urls
 from closer_look.data.text import read_pairs
-from closer_look.jobs.compressed import OPENERS
 from closer_look.jobs.job import InputError
 
 GROWTH = {"moses": 8, "raw": 8, "xml": 3}

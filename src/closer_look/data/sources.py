@@ -12,11 +12,11 @@ import hashlib
 from collections import Counter
 from pathlib import Path
 
+from closer_look.data.members import find, find_pair
 from closer_look.data.opus import corpus_files, local_name
 from closer_look.data.patterns import fill
 from closer_look.data.text import Text
 from closer_look.jobs.job import InputError
-from closer_look.jobs.members import find, find_pair
 
 LONGEST_NAME = 200
 """Bytes of a file's name: file systems allow 255, and something is put before it meanwhile."""

@@ -16,9 +16,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import BinaryIO
 
-from closer_look.jobs.compressed import DAMAGE, is_tar, is_zip, open_binary, open_raw
+from closer_look.data.compressed import DAMAGE, is_tar, is_zip, open_binary, open_raw
+from closer_look.data.members import Header, Member, find_only, open_member
 from closer_look.jobs.job import InputError
-from closer_look.jobs.members import Header, Member, find_only, open_member
 from lca.files import whole
 
 CHUNK = 1 << 20  # bytes

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import BinaryIO
 from xml.parsers import expat
 
+from closer_look.data.compressed import DAMAGE, open_binary
 from closer_look.data.opus import corpus_files, local_name
 from closer_look.data.text import LONGEST_LINE, too_long
-from closer_look.jobs.compressed import DAMAGE, open_binary
 from closer_look.jobs.job import InputError, tell
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from closer_look.jobs.dropped import check_dropped
+from closer_look.data.dropped import check_dropped
 from closer_look.jobs.job import tell
 from closer_look.training.fairseq_options import longest_sentence
 

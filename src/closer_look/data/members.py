@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
-from closer_look.jobs.compressed import (
+from closer_look.data.compressed import (
     DAMAGE,
     OPENERS,
     decompressed,
