@@ -21,6 +21,9 @@ python_dirs := src scripts tests resources bench
 pip_install := pip install --quiet --no-compile --disable-pip-version-check \
   $(if $(TORCH),--extra-index-url https://download.pytorch.org/whl/$(TORCH))
 snakemake := $(bin)/snakemake
+# Bars and one line for what ended where there is a terminal; plain lines in files and pipes. All
+# that Snakemake says is in .snakemake/log, all that a job says in results/logs.
+progress := $(shell test -t 2 && echo --logger rich --quiet host reason || echo --quiet host reason rules)
 
 # Makes a virtual environment in $(1) with the first interpreter that will do. The upper limit is
 # ve-fairseq's: it has wheels for these two versions only.
@@ -65,8 +68,8 @@ install: .venv/.installed ## install what the workflow needs into .venv
 	touch $@
 
 demo: install ## the whole pipeline on the bundled corpus: small models, on a laptop's CPU
-	@$(snakemake) --configfile config/demo.yaml --cores $(CORES)
-	echo "Open results/report.html; its figures and tables are in results/figures and results/tables"
+	@$(snakemake) --configfile config/demo.yaml --cores $(CORES) $(progress)
+	$(bin)/python -m closer_look.summary config/demo.yaml
 
 plan: install ## what would still run, without running it: jobs, GPU hours, disk
 	@$(snakemake) $(if $(CONFIG),--configfile $(CONFIG)) --dry-run --quiet rules
@@ -84,8 +87,10 @@ test: .venv/.installed-dev ## run the tests (only the fast ones: .venv/bin/pytes
 bench: install ## what LCA costs, measured side by side; the tables go into the README
 	@$(bin)/python -W ignore bench
 
-lint: .venv/.installed-dev ## check style, formatting and the workflow's own rules
+lint: .venv/.installed-dev ## check style, formatting, types, spelling and the workflow's own rules
 	@$(bin)/ruff check $(python_dirs)
+	$(bin)/codespell
+	$(bin)/mypy
 	$(bin)/ruff format --check $(python_dirs)
 	$(bin)/snakefmt --check workflow
 	$(snakemake) --lint
