@@ -17,7 +17,7 @@ from torch import nn
 
 sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("src", "", "tests/support")]
 
-BYTES = {"LCA": 28, "LCA, trapezoid too": 32, "copy on the device": 8}
+BYTES = {"LCA": 28, "copy on the device": 8}
 """That a variant has to move for each element, where it is known."""
 
 
@@ -44,17 +44,12 @@ def steps() -> tuple[int, dict[str, Callable]]:
         optimizer.attach(part)
         return optimizer
 
-    plain, lca, trapezoid = FairseqAdam([flat()], **SETTINGS), attached(), attached()
+    plain, lca = FairseqAdam([flat()], **SETTINGS), attached()
     source, target = flat().detach(), flat().detach()
-
-    def with_part() -> None:
-        trapezoid.keep_part(trapezoid.gradients())
-        trapezoid.step()
 
     return part.numel, {
         "fairseq's Adam": plain.step,
         "LCA": lca.step,
-        "LCA, trapezoid too": with_part,
         "copy on the device": lambda: target.copy_(source),
     }
 
