@@ -114,6 +114,8 @@ def settings(config: dict, variant: str) -> dict:
     unused = {key for optimizer in others for key in OF_OPTIMIZER[optimizer]}
     if not found.get("noise"):
         unused.add("noise")
+    if not found["trapezoid"]:
+        unused.add("curvature")
     if isinstance(found["norm"], str):
         found["norm"] = dict.fromkeys(OBJECTIVES, found["norm"])
     return {key: value for key, value in found.items() if key not in unused}

@@ -6,12 +6,12 @@ and SGD that allocate while they update), `recorder` (the log), `analysis` and `
 in, frames and figures out).
 """
 
-LAGS = {"own_batch": 0, "cross_batch": 0, "next_batch": 1}
+LAGS = {"own_batch": 0, "next_batch": 1}
 """What is recorded at every update: displacements times a gradient so many updates later."""
 
 ESTIMATORS = ("own_batch", "next_batch", "trapezoid", "probe")
-"""What is analysed; see `lca.allocation`. The trapezoid is the mean of cross_batch and next_batch,
-and `probe` is of scheduled updates only; see `lca.probe`."""
+"""What is analysed; see `lca.allocation`. The trapezoid is made of next_batch and the curvature,
+which like `probe` is measured at scheduled updates only; see `lca.curvature` and `lca.probe`."""
 
 PROBES = ("train", "held_out")
 """The fixed batches that the probe integrates over."""

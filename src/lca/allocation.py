@@ -18,6 +18,7 @@ Which gradient is a matter of the estimator:
                gradient turns during the step; the mean of both is exact for a quadratic loss.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -82,7 +83,8 @@ def check_total(
     whole = sum(float(term.sum(dtype=torch.float64)) for term in terms) / scale
     size = sum(float(term.abs().sum(dtype=torch.float64)) for term in terms) / scale
     total = float(allocation[:, 0].sum())
-    if abs(total - whole) > 1e-5 * size:
+    # Not "abs(...) > ...", which lets pass what is not a number.
+    if not (math.isfinite(size) and abs(total - whole) <= 1e-5 * size):
         raise RuntimeError(
             f"LCA of the blocks adds up to {total}, the whole dot product is {whole}"
         )

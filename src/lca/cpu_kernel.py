@@ -27,15 +27,16 @@ def _fma(context, a, b, c):
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def _update(theta, g, m, v, own, following, beta1, beta2, step, last):
+def _update(theta, g, m, v, own, following, coefficients):
     """Update a run in place; `own` becomes its terms g * dtheta, `following` those of the last.
 
-    `step` and `last` are (size, decay, eps) of this update and of the one before, of which Adam has
+    `coefficients` are as of `update_and_allocate`. Of the update before, Adam has
     theta_t = (theta_(t+1) + size * m / (sqrt(v) + eps)) / (1 - decay).
     """
     one = np.float32(1)
-    size, decay, eps = step
-    last_size, last_decay, last_eps = last
+    beta1, fresh1, beta2, fresh2 = coefficients[0:4]
+    size, decay, eps = coefficients[4:7]
+    last_size, last_decay, last_eps = coefficients[7:10]
     for i in range(theta.size):
         before = theta[i]
         if v is None:
@@ -45,39 +46,11 @@ def _update(theta, g, m, v, own, following, beta1, beta2, step, last):
         else:
             descent = last_size * m[i] / (np.sqrt(v[i]) + last_eps) + last_decay * before
             following[i] = g[i] * (-descent / (one - last_decay))
-            m[i] = _fma(g[i], one - beta1, m[i] * beta1)
-            v[i] = _fma((one - beta2) * g[i], g[i], v[i] * beta2)
+            m[i] = _fma(g[i], fresh1, m[i] * beta1)
+            v[i] = _fma(fresh2 * g[i], g[i], v[i] * beta2)
             decayed = _fma(before, -decay, before)
             theta[i] = decayed + (-size * m[i]) / (np.sqrt(v[i]) + eps)
         own[i] = g[i] * (theta[i] - before)
-
-
-@njit(nogil=True, error_model="numpy", cache=True)
-def _cross(theta, g, m, v, part, terms, beta1, beta2, step, share, scale):
-    """Write the terms of `allocation`'s cross_batch of a run that is about to be updated.
-
-    `scale * part` is what the first part of the batch, a `share` of it, contributed to g.
-    """
-    one = np.float32(1)
-    size, decay, eps = step
-    rest = one - share
-    to_first, to_second = scale / share, one / rest
-    for i in range(theta.size):
-        first = to_first * part[i]
-        second = to_second * (g[i] - scale * part[i])
-        if v is None:
-            carried = beta1 * m[i] + decay * theta[i]
-            moved_by_first = -size * (carried + first)
-            moved_by_second = -size * (carried + second)
-        else:
-            m_decayed, v_decayed = beta1 * m[i], beta2 * v[i]
-            m_first = m_decayed + (one - beta1) * first
-            m_second = m_decayed + (one - beta1) * second
-            v_first = np.sqrt(v_decayed + (one - beta2) * first * first) + eps
-            v_second = np.sqrt(v_decayed + (one - beta2) * second * second) + eps
-            moved_by_first = -size * m_first / v_first - decay * theta[i]
-            moved_by_second = -size * m_second / v_second - decay * theta[i]
-        terms[i] = share * second * moved_by_first + rest * first * moved_by_second
 
 
 @njit(nogil=True, error_model="numpy", cache=True, fastmath={"reassoc", "nsz", "contract"})
@@ -98,16 +71,26 @@ def _add_terms(terms, cell):
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def update_and_allocate(
-    theta, g, m, v, part, pieces, beta1, beta2, step, last, share, scale, own, cross, following
-):
+def update_and_allocate(theta, g, m, v, pieces, coefficients, own, following):
     """Update the elements of `pieces` in place and add their terms to the allocations.
 
-    theta, g, m, v: flat float32; v is None for SGD. part: of the same length, or empty for no
-    `cross`; see `_cross` for it, `share` and `scale`. pieces: int64 rows (start, cell, outer,
-    heads, inner), see `blocks.Slice`. beta1, beta2 and the tuples `step` and `last`: as of
-    `_update`, all float32. own, cross, following: float64 `(cells, 4)`, see `allocation`.
+    theta, g, m, v: flat float32; v is None for SGD. pieces: int64 rows (start, cell, outer, heads,
+    inner), see `blocks.Slice`. coefficients: beta1, 1 - beta1, beta2, 1 - beta2 and the size, decay
+    and eps of this update and of the one before, see `optimizer.Step`; float32, rounded once from
+    what is double precision in Python. own, following: float64 `(cells, 4)`, see `allocation`.
     """
+    of_run = (
+        coefficients[0],
+        coefficients[1],
+        coefficients[2],
+        coefficients[3],
+        coefficients[4],
+        coefficients[5],
+        coefficients[6],
+        coefficients[7],
+        coefficients[8],
+        coefficients[9],
+    )
     terms, lagged = np.empty(RUN, np.float32), np.empty(RUN, np.float32)
     for piece in range(pieces.shape[0]):
         start, cell, outer, heads, inner = pieces[piece]
@@ -118,10 +101,7 @@ def update_and_allocate(
                 span, size = slice(first, end), end - first
                 a, b = terms[:size], lagged[:size]
                 views = theta[span], g[span], m[span], None if v is None else v[span]
-                if part.size:
-                    _cross(*views, part[span], a, beta1, beta2, step, share, scale)
-                    _add_terms(a, cross[owner])
-                _update(*views, a, b, beta1, beta2, step, last)
+                _update(*views, a, b, of_run)
                 _add_terms(a, own[owner])
                 _add_terms(b, following[owner])
             start += inner

@@ -5,7 +5,7 @@ updates them, and writes the sums of each run. The runs' sums, a fraction of a p
 parameters, are then added to their cells in double precision, in an order that is always the same.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -60,42 +60,27 @@ def _store(terms, sums, row, rows):
 
 
 @triton.jit
-def _moved(theta, g, m, v, beta1, beta2, size, decay, eps, has_v: tl.constexpr):
-    """Return the displacement of an update with gradient `g` from moments `m` and `v`."""
-    if has_v:
-        mean = beta1 * m + (1 - beta1) * g
-        square = beta2 * v + (1 - beta2) * g * g
-        moved = -decay * theta - size * mean / (tl.sqrt_rn(square) + eps)
-    else:
-        moved = -size * (beta1 * m + g + decay * theta)
-    return moved
-
-
-@triton.jit
 def _kernel(
     theta_,
     g_,
     m_,
     v_,
-    part_,
     starts,
     lengths,
     own,
-    cross,
     following,
     rows,
     beta1,
+    fresh1,
     beta2,
+    fresh2,
     size,
     decay,
     eps,
     last_size,
     last_decay,
     last_eps,
-    share,
-    scale,
     has_v: tl.constexpr,
-    has_part: tl.constexpr,
     at_once: tl.constexpr,
     width: tl.constexpr,
 ):
@@ -117,16 +102,10 @@ def _kernel(
         v = m  # not looked at
         moved_last = -last_size * m
     _store(g * moved_last, following, row, rows)
-    if has_part:
-        part = scale * tl.load(part_ + at, mask=here, other=0.0)
-        first, second = part / share, (g - part) / (1 - share)
-        by_first = _moved(theta, first, m, v, beta1, beta2, size, decay, eps, has_v)
-        by_second = _moved(theta, second, m, v, beta1, beta2, size, decay, eps, has_v)
-        _store(share * second * by_first + (1 - share) * first * by_second, cross, row, rows)
 
     if has_v:
-        m = beta1 * m + (1 - beta1) * g
-        v = beta2 * v + (1 - beta2) * g * g
+        m = beta1 * m + fresh1 * g
+        v = beta2 * v + fresh2 * g * g
         updated = theta - decay * theta - size * m / (tl.sqrt_rn(v) + eps)
         tl.store(v_ + at, v, mask=here)
     else:
@@ -142,31 +121,24 @@ def update_and_allocate(
     g: Tensor,
     m: Tensor,
     v: Tensor | None,
-    part: Tensor,
     runs: Iterable[Runs],
-    betas: tuple[float, float],
-    step: tuple[float, float, float],
-    last: tuple[float, float, float],
-    weights: tuple[float, float],
+    coefficients: Sequence[float],
     own: Tensor,
-    cross: Tensor,
     following: Tensor,
 ) -> None:
     """Do as `cpu_kernel.update_and_allocate` does, for all of a tensor's `runs`.
 
-    `weights` are its `share` and `scale`; own, cross, following: `(cells, 4)`, float64.
+    own, following: `(cells, 4)`, float64.
     """
     for width, starts, lengths, cells in runs:
         rows = len(starts)
-        sums = torch.zeros(3, rows, 4, device=theta.device)
+        sums = torch.zeros(2, rows, 4, device=theta.device)
         at_once = WIDTHS[-1] // width
         _kernel[(triton.cdiv(rows, at_once),)](
-            *(theta, g, m, m if v is None else v, part, starts, lengths, *sums, rows),
-            *(*betas, *step, *last, *weights),
+            *(theta, g, m, m if v is None else v, starts, lengths, *sums, rows, *coefficients),
             has_v=v is not None,
-            has_part=len(part) > 0,
             at_once=at_once,
             width=width,
         )
-        for allocation, of_runs in zip((own, cross, following), sums.double(), strict=True):
+        for allocation, of_runs in zip((own, following), sums.double(), strict=True):
             allocation.index_add_(0, cells, of_runs)

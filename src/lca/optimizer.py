@@ -6,8 +6,6 @@
 import math
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -30,20 +28,8 @@ class Step(NamedTuple):
     eps: float = 0.0
 
 
-@dataclass
-class Part:
-    """What the first part of a batch contributed to the gradient that the step will use."""
-
-    gradient: Tensor
-    """Flat, of all parameters of the partition."""
-    share: float
-    """The part's share of the batch's predicted tokens."""
-    scale: float = 1.0
-    """What makes `gradient` a contribution: clipping, normalization, 1 / loss scale."""
-
-
 class Job(NamedTuple):
-    """One tensor to be updated: flat views of parameter, gradient and moments, and how."""
+    """One tensor to be updated: parameter, gradient and moments, and how."""
 
     theta: Tensor
     gradient: Tensor
@@ -51,22 +37,30 @@ class Job(NamedTuple):
     v: Tensor | None
     """The second moment; SGD has none."""
     betas: tuple[float, float]
+    """The decay rates of m and v."""
     step: Step
     last: Step
     """The step before; its `size` is 0 if there was none."""
-    part: Tensor
-    """What `Part` keeps of this tensor; empty if there is none."""
+
+    def flat(self) -> list[Tensor | None]:
+        """Return flat views of the tensors."""
+        tensors = self[:4]
+        return [None if tensor is None else tensor.detach().view(-1) for tensor in tensors]
+
+    def coefficients(self) -> tuple[float, ...]:
+        """Return what the kernels multiply by, in their order."""
+        beta1, beta2 = self.betas
+        return (beta1, 1 - beta1, beta2, 1 - beta2, *self.step, *self.last)
 
 
 class LcaOptimizer(torch.optim.Optimizer):
     """What is common to the optimizers with LCA.
 
     After `attach(partition)` every `step()` leaves `allocations` (each `(cells, 4)`, see
-    `allocation`), made while the update is applied: `own_batch`, of this update's displacement,
-    `next_batch`, of that of the update before (zero at the first), and `cross_batch` if
-    `keep_part` was called on the way. `next_batch` needs no copy of the parameters: until this
-    update overwrites them, the moments, theta and the last learning rate, which is kept in the
-    state, determine what the last update did.
+    `allocation`), made while the update is applied: `own_batch`, of this update's displacement, and
+    `next_batch`, of that of the update before (zero at the first). `next_batch` needs no copy of
+    the parameters: until this update overwrites them, the moments, theta and the last learning
+    rate, which is kept in the state, determine what the last update did.
 
     Parameters and gradients are float32: the model's own, or a mixed-precision master copy.
     """
@@ -82,8 +76,6 @@ class LcaOptimizer(torch.optim.Optimizer):
         """The learning rate of the last step."""
         self.clip_coefficient = 1.0
         """What clipping multiplied the gradient by: undone in the allocations."""
-        self.part: Part | None = None
-        """What `keep_part` kept, until the step has used it."""
 
     @staticmethod
     def _betas(group: dict) -> tuple[float, float]:
@@ -136,9 +128,8 @@ class LcaOptimizer(torch.optim.Optimizer):
         for piece in partition.slices:
             index, offset = places[piece.parameter]
             self._slices[index].append((offset + piece.start, piece))
-        self._offsets = [0, *accumulate(sizes)]
         self._shares = _share_out(self._slices, torch.get_num_threads())
-        self._part_buffer = torch.empty(0)
+        self._arrays: dict[int, tuple] = {}
         self._runs: dict[int, list] = {}
 
     def values(self) -> list[Tensor]:
@@ -156,45 +147,23 @@ class LcaOptimizer(torch.optim.Optimizer):
         return [what(p).reshape(-1) for p in params]
 
     @torch.no_grad()
-    def keep_part(self, gradients: Iterable[Tensor | None], share: float = 0.5) -> None:
-        """Keep a copy of the partition's gradients, of which the batch's first part is in.
-
-        `gradients` are in the order of the partition's parameters; `share` is the part's of the
-        batch's predicted tokens, between 0 and 1. The next step uses them for `cross_batch`.
-        """
-        gradients = list(gradients)
-        if not len(self._part_buffer):
-            device = self.param_groups[0]["params"][0].device
-            self._part_buffer = torch.empty(self.partition.numel, device=device)
-        views = self._part_buffer.split(self.partition.sizes)
-        for view, gradient in zip(views, gradients, strict=True):
-            if gradient is None:
-                view.zero_()
-            else:
-                view.copy_(gradient.reshape(-1))
-        self.part = Part(self._part_buffer, share)
-
-    @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """Apply one update and allocate it. Raises `RuntimeError` before `attach`."""
         if self.partition is None:
             raise RuntimeError("call attach(partition) before the first step")
         loss = closure() if closure is not None else None
         params = [(p, group) for group in self.param_groups for p in group["params"]]
-        jobs = {index: self._job(index, *param) for index, param in enumerate(params)}
+        jobs = {index: self._job(*param) for index, param in enumerate(params)}
         jobs = {index: job for index, job in jobs.items() if job is not None}
         by_device = {"cpu": self._run_on_cpu, "cuda": self._run_on_cuda}
         run = by_device.get(params[0][0].device.type, self._run_anywhere)
         self.allocations = dict(zip(LAGS, run(jobs), strict=True))
-        if self.part is None:
-            del self.allocations["cross_batch"]
-        self.part = None
         for allocation in self.allocations.values():
             allocation[:, :2] /= self.clip_coefficient
         self.last_lr = self.param_groups[0]["lr"]
         return loss
 
-    def _job(self, index: int, parameter: Tensor, group: dict) -> Job | None:
+    def _job(self, parameter: Tensor, group: dict) -> Job | None:
         """Return the update of one tensor, None without a gradient: as in fairseq, it stays."""
         state = self.state[parameter]
         if not state:
@@ -207,32 +176,22 @@ class LcaOptimizer(torch.optim.Optimizer):
             return None
         state["step"] += 1
         state["last_lr"] = group["lr"]
-        tensors = (parameter, parameter.grad, *(state[name] for name in self.MOMENTS))
-        theta, gradient, m, *v = [tensor.detach().reshape(-1) for tensor in tensors]
+        gradient = parameter.grad.contiguous()
+        m, *v = (state[name] for name in self.MOMENTS)
         step = self._step(group, group["lr"], state["step"])
-        kept = self.part.gradient if self.part else self._part_buffer[:0]
-        part = kept[self._offsets[index] : self._offsets[index + 1]]
-        return Job(theta, gradient, m, v[0] if v else None, self._betas(group), step, last, part)
+        return Job(parameter, gradient, m, v[0] if v else None, self._betas(group), step, last)
 
     def _run_on_cpu(self, jobs: dict[int, Job]) -> list[Tensor]:
         """Run the compiled pass, each thread on its own share of the elements."""
-
-        weights = self._weights()
+        arrays = {index: self._arrays_of(index, job) for index, job in jobs.items()}
 
         def run_share(share: dict[int, np.ndarray]) -> list[Tensor]:
             allocations = [empty(self.partition) for _ in LAGS]
+            own, following = (allocation.numpy() for allocation in allocations)
             for index, pieces in share.items():
                 if index in jobs:
-                    job = jobs[index]
-                    cpu_kernel.update_and_allocate(
-                        *(t if t is None else t.numpy() for t in (*job[:4], job.part)),
-                        pieces,
-                        *map(np.float32, job.betas),
-                        tuple(map(np.float32, job.step)),
-                        tuple(map(np.float32, job.last)),
-                        *map(np.float32, weights),
-                        *(allocation.numpy() for allocation in allocations),
-                    )
+                    *views, coefficients = arrays[index]
+                    cpu_kernel.update_and_allocate(*views, pieces, coefficients, own, following)
             return allocations
 
         if len(self._shares) == 1:
@@ -240,6 +199,22 @@ class LcaOptimizer(torch.optim.Optimizer):
         with ThreadPoolExecutor(len(self._shares)) as pool:
             by_share = list(pool.map(run_share, self._shares))
         return [sum(allocations) for allocations in zip(*by_share, strict=True)]
+
+    def _arrays_of(self, index: int, job: Job) -> tuple:
+        """Return theta, g, m, v as flat arrays, and the coefficients in float32.
+
+        Arrays of all but the gradient are kept for as long as they are where the tensors are: of
+        many small tensors, making them would take longer than the update itself.
+        """
+        kept = (job.theta, job.m) if job.v is None else (job.theta, job.m, job.v)
+        places = tuple(tensor.data_ptr() for tensor in kept)
+        known = self._arrays.get(index)
+        if known is None or known[0] != places:
+            theta, _, m, v = (None if t is None else t.numpy() for t in job.flat())
+            known = self._arrays[index] = places, theta, m, v
+        _, theta, m, v = known
+        coefficients = np.array(job.coefficients(), np.float32)
+        return theta, job.gradient.detach().view(-1).numpy(), m, v, coefficients
 
     def _run_on_cuda(self, jobs: dict[int, Job]) -> list[Tensor]:
         """Run the kernel, tensor by tensor; mixed precision has but one."""
@@ -250,48 +225,25 @@ class LcaOptimizer(torch.optim.Optimizer):
         for index, job in jobs.items():
             if index not in self._runs:
                 self._runs[index] = cuda_kernel.runs(self._slices[index], device)
-            steps = self._runs[index], job.betas, job.step, job.last, self._weights()
-            cuda_kernel.update_and_allocate(*job[:4], job.part, *steps, *allocations)
+            cuda_kernel.update_and_allocate(
+                *job.flat(), self._runs[index], job.coefficients(), *allocations
+            )
         return allocations
-
-    def _weights(self) -> tuple[float, float]:
-        """Return share and scale of the part; without one, what divides by nothing."""
-        return (self.part.share, self.part.scale) if self.part else (0.5, 0.0)
 
     def _run_anywhere(self, jobs: dict[int, Job]) -> list[Tensor]:
         """Run the same pass as PyTorch operations, slice by slice, on any device."""
         device = next(iter(jobs.values())).theta.device
-        own, cross, following = (empty(self.partition, device) for _ in LAGS)
+        own, following = (empty(self.partition, device) for _ in LAGS)
         for index, job in jobs.items():
+            flat = job.flat()
             for start, piece in self._slices[index]:
                 span = slice(start, start + piece.numel)
-                theta, gradient, m, v = (t if t is None else t[span] for t in job[:4])
+                theta, gradient, m, v = (t if t is None else t[span] for t in flat)
                 add_terms(following, piece, gradient * self._displacement(theta, m, v, job.last))
-                if self.part:
-                    part = job.part[span] * self.part.scale
-                    add_terms(cross, piece, self._cross(theta, gradient, m, v, part, job))
                 before = theta.clone()
                 self._update(theta, gradient, m, v, job.betas, job.step)
                 add_terms(own, piece, gradient * (theta - before))
-        return [own, cross, following]
-
-    def _cross(
-        self, theta: Tensor, gradient: Tensor, m: Tensor, v: Tensor | None, part: Tensor, job: Job
-    ) -> Tensor:
-        """Return the terms of `cross_batch`; `part` is what its share gave to `gradient`.
-
-        Each of the two parts' gradients times the displacement that an update with the other's
-        alone would make, weighted by the size of the part that moves.
-        """
-        share = self.part.share
-        first, second = part / share, (gradient - part) / (1 - share)
-
-        def displacement(g: Tensor) -> Tensor:
-            moved, *moments = (t if t is None else t.clone() for t in (theta, m, v))
-            self._update(moved, g, *moments, job.betas, job.step)
-            return moved.sub_(theta)
-
-        return share * second * displacement(first) + (1 - share) * first * displacement(second)
+        return [own, following]
 
 
 class Adam(LcaOptimizer):

@@ -8,9 +8,9 @@ Columns: `update` and the facts of `FACTS`; then, for every group of values and 
 `GROUP/STATISTIC/BLOCK` (nats per predicted token; counts are of elements), and for every head
 `GROUP/sum/BLOCK/HEAD`, heads counting from 1. See `BITS` for their precision.
 
-A group is one of `lca.LAGS`, or `probe_SET` for the fixed batches of `lca.PROBES`, which with the
-losses measured on them are null but where the update was probed. `cross_batch`, which has no
-statistic but the sum, is null where a batch could not be cut in two.
+A group is one of `lca.LAGS`; or `curvature`, which has no statistic but the sum and is null but at
+the updates that were measured (see `lca.curvature`); or `probe_SET` for the fixed batches of
+`lca.PROBES`, which with the losses measured on them are null but where the update was probed.
 
 In the parts, the columns of a lag are of the update so much earlier, whose value this one
 completed; consolidating moves them to their own row.
@@ -42,8 +42,12 @@ FACTS = {
     "loss_scale": pa.float32(),
     "overflows": pa.int32(),  # steps skipped since the last update
     "seconds": pa.float64(),  # wall time since the epoch
+    "curvature/updates": pa.int32(),  # for how many updates this one's curvature stands
     "dropout/before": pa.float32(),  # losses on fixed training text with dropout; of update 1 only
     "dropout/after": pa.float32(),
+    # The same batch by batch: how many tokens each predicts, `about` says as `dropout_tokens`.
+    "dropout/before_by_batch": pa.list_(pa.float32()),
+    "dropout/after_by_batch": pa.list_(pa.float32()),
 }
 for _set in PROBES:
     FACTS |= {
@@ -71,7 +75,7 @@ class LogError(Exception):
 
 def statistics(group: str) -> tuple[str, ...]:
     """Return the statistics of a block that a group has."""
-    return ("sum",) if group == "cross_batch" else STATISTICS
+    return ("sum",) if group == "curvature" else STATISTICS
 
 
 def columns(partition: Partition, group: str) -> list[str]:
@@ -125,7 +129,13 @@ class Recorder:
         self.rows: list[list] = []
 
     def record(self, facts: dict, allocations: dict[str, Tensor]) -> None:
-        """Add the row of an update: what is known of `FACTS`, and an allocation for each group."""
+        """Add the row of an update: what is known of `FACTS`, and an allocation for each group.
+
+        Raises `ValueError` for what there are no columns for.
+        """
+        unknown = (facts.keys() - FACTS.keys()) | (allocations.keys() - self.columns.keys())
+        if unknown:
+            raise ValueError(f"the log has no columns for {', '.join(sorted(unknown))}")
         facts = facts | {"seconds": time.time()}
         row = [facts.get(name) for name in FACTS]
         for group, names in self.columns.items():

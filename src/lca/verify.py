@@ -1,7 +1,8 @@
 """Prove that a log is whole: `python -m lca.verify LOG...` (from the folder `scripts`).
 
 Checks that each update from 1 on has exactly one row, that every number is finite, that the heads
-of a block add up to the block, and that no statistic contradicts another.
+of a block add up to the block, that no statistic contradicts another, and that the curvature was
+measured once in each stratum.
 """
 
 import argparse
@@ -34,6 +35,9 @@ def verify(log: Path) -> int:
     blocks = logs.blocks(log).set_index("name")
     for group in (*logs.lags(log), *(f"probe_{name}" for name in logs.probes(log))):
         _check_columns(log, group, blocks)
+    if "trapezoid" in logs.estimators(log):
+        _check_columns(log, "curvature", blocks)
+        _check_strata(log)
     return len(updates)
 
 
@@ -58,6 +62,20 @@ def _check_columns(log: Path, group: str, blocks: pd.DataFrame) -> None:
     _refuse(log, group, "positive", positive < -slack, "is negative")
     _refuse(log, group, "positive", positive < sums - slack, "is less than the sum")
     _refuse(log, group, "hurting", helping + hurting > blocks["elements"], "is too many elements")
+
+
+def _check_strata(log: Path) -> None:
+    """Check that strata (see `curvature`) follow each other, each with one update of values."""
+    strata = logs.facts(log)["curvature/updates"].dropna()
+    last = strata.cumsum()
+    wrong = (strata.index > last) | (strata.index <= last - strata)
+    if wrong.any():
+        raise LogError(f"{log}: update {strata.index[wrong][0]}: curvature/updates is out of place")
+    values = next(logs.block_rows(log, "curvature", "sum"))
+    (there,) = np.nonzero(~np.isnan(values))
+    if not np.array_equal(there + 1, strata.index):
+        differ = np.setxor1d(there + 1, strata.index)[0]
+        raise LogError(f"{log}: update {differ}: curvature/updates does not fit the values")
 
 
 def _refuse(log: Path, group: str, statistic: str, wrong, problem: str) -> None:

@@ -32,7 +32,7 @@ def raw(log):
     return pd.read_parquet(log).set_index("update").astype(float)
 
 
-def write_log(path, sums, updates=None, **groups):
+def write_log(path, sums, updates=None, strata=None, **groups):
     """Write a log of the own-batch sums of blocks, called by their component, and other groups."""
     names = list(sums)
     blocks = [
@@ -41,6 +41,8 @@ def write_log(path, sums, updates=None, **groups):
     ]
     length = len(sums[names[0]])
     arrays = {"update": pa.array(updates or range(1, length + 1), pa.int32())}
+    if strata:
+        arrays["curvature/updates"] = pa.array(strata, pa.int32())
     for group, of_blocks in {"own_batch": sums, **groups}.items():
         for name, values in of_blocks.items():
             arrays[f"{group}/sum/{name}"] = pa.array(values, pa.float32())
@@ -92,9 +94,11 @@ def test_totals_are_the_sums_of_the_columns(log, raw):
         for name in sums.index
         if name.startswith(("own_batch/sum", "next_batch/sum"))
     }
-    for name in [name for name in sums.index if name.startswith("cross_batch/sum")]:
-        end = name.replace("cross_batch", "next_batch")
-        expected[name.replace("cross_batch", "trapezoid")] = (sums[name] + sums[end]) / 2
+    strata = raw["curvature/updates"]
+    for name in [name for name in sums.index if name.startswith("curvature/sum")]:
+        end = sums[name.replace("curvature", "next_batch")]
+        whole = (raw[name] * strata).sum()  # of all updates, as those measured stand for them
+        expected[name.replace("curvature", "trapezoid")] = end - whole / 2
     assert len(found) == len(expected)
     for row in found.itertuples():
         name = f"{row.estimator}/sum/{row.stack}.{row.layer}.{row.component}"
@@ -103,14 +107,16 @@ def test_totals_are_the_sums_of_the_columns(log, raw):
         )
 
 
-def test_the_trapezoid_is_the_end_alone_where_the_begin_is_missing(tmp_path):
-    ends, begins = {"w1": [-1, -2, -3]}, {"w1": [-3, None, -5]}
+def test_curvature_stands_for_its_whole_stratum(tmp_path):
+    """Also for the updates after the last stratum that is measured in the log."""
+    ends, curvature = {"w1": [-1.0] * 7}, {"w1": [2, None, None, 4, 6, None, None]}
+    strata = [1, None, None, 3, 2, None, None]
     path = tmp_path / "log.parquet"
-    write_log(path, {"w1": [0, 0, 0]}, next_batch=ends, cross_batch=begins)
+    write_log(path, {"w1": [0] * 7}, next_batch=ends, curvature=curvature, strata=strata)
     found = curves(path).set_index("estimator")
-    assert found.loc["trapezoid", "sum"].tolist() == [-2, -2, -4]
+    assert found.loc["trapezoid", "sum"].tolist() == [-2, -3, -3, -3, -4, -4, -4]
     assert found.loc["trapezoid", ["positive", "helping", "hurting"]].isna().all(axis=None)
-    write_log(path, {"w1": [0, 0, 0]}, next_batch=ends)
+    write_log(path, {"w1": [0] * 7}, next_batch=ends)
     assert logs.estimators(path) == ["own_batch", "next_batch"]
 
 

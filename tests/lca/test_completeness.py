@@ -15,7 +15,7 @@ PART = partition(toys.model("clm"))
 CELLS = len(PART.owners)
 UPDATES, EVERY = 6, 3
 PROBED = [1, 3, 6]
-VALUES = {"own_batch": -4.0, "cross_batch": -2.0, "next_batch": -1.0}
+VALUES = {"own_batch": -4.0, "next_batch": -1.0, "curvature": 1.0}
 """The whole sum of every update."""
 
 
@@ -30,9 +30,12 @@ def spread(total):
 def log(tmp_path_factory):
     """The loss with dropout falls by 1 at each update; on the fixed batches by half as much."""
     folder = tmp_path_factory.mktemp("log")
-    recorder = Recorder(folder / "parts", PART, {}, [*LAGS, "probe_train"])
+    recorder = Recorder(folder / "parts", PART, {}, [*LAGS, "curvature", "probe_train"])
     for update in range(1, UPDATES + EXTRA_UPDATES + 1):
         facts, found = {"update": update}, {lag: spread(VALUES[lag]) for lag in LAGS}
+        if update % 2:
+            facts["curvature/updates"] = 2
+            found["curvature"] = spread(VALUES["curvature"])
         if update in PROBED:
             facts |= {"dropout/after": 10.0 - update}
             facts |= {

@@ -1,12 +1,15 @@
 """LCA inside fairseq's own Trainer, against the gradients and parameters that it leaves behind."""
 
 import copy
+import json
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
 from fairseq import utils
 
+from lca.allocation import allocate
 from lca.recorder import FACTS, columns, values
 from trainers import ARCHITECTURES, PRECISIONS, dot, gradients, parameters, start, write_data
 
@@ -40,9 +43,10 @@ def test_blocks_add_up_to_the_dot_products_of_what_fairseq_did(
         allocations = trainer.optimizer.optimizer.allocations
         scale = 1.0
         if setting.startswith("--clip-norm"):
+            whole = trainer.lca.recorder.rows[-1][3]  # the norm before clipping
+            scale = (whole + 1e-6) / 0.05
             norm = torch.sqrt(sum((g.double() ** 2).sum() for g in gradient)).item()
-            assert norm == pytest.approx(0.05, rel=1e-3)
-            scale = trainer.lca_recorder.rows[-1][3] / norm  # the norm before clipping
+            assert scale == pytest.approx(whole / norm, rel=1e-6)
         own = scale * dot(gradient, before, after)
         assert allocations["own_batch"][:, 0].sum().item() == pytest.approx(own, rel=1e-5)
         if moved_by_last:
@@ -51,7 +55,7 @@ def test_blocks_add_up_to_the_dot_products_of_what_fairseq_did(
             found = allocations["next_batch"][:, 0].sum().item()
             assert found == pytest.approx(following, abs=2e-5 * magnitude)
         moved_by_last, before = (before, after), after
-    assert [row[0] for row in trainer.lca_recorder.rows] == [1, 2, 3]
+    assert [row[0] for row in trainer.lca.recorder.rows] == [1, 2, 3]
 
 
 def map_abs(before, after):
@@ -60,68 +64,28 @@ def map_abs(before, after):
     return [torch.zeros_like(m) for m in moved], moved
 
 
-@pytest.mark.parametrize("objective", ARCHITECTURES)
-@pytest.mark.parametrize("setting", ["", "--clip-norm=0.05", "bf16", "fp16"])
-def test_a_batch_in_parts_is_cross_validated(data, tmp_path, objective, setting):
-    """Against the definition with a learning rate so small that updates of parts can be compared.
-
-    A part's update is that of a trainer whose batch is that part, from the same checkpoint."""
-    common = PRECISIONS.get(setting, [])
-    more = [] if common else setting.split()
-    whole = ["--lca-cross-batch", "--update-freq=3", "--dropout=0", *more]
-    trainer, batches = start(data, tmp_path, objective, *whole, common=common)
-    parts = [
-        start(data, tmp_path / str(number), objective, *whole, common=common)[0]
-        for number in range(2)
-    ]
-    samples = batches[0]
-    gradients_, moved, tokens = [], [], []
-    for part, of_part in zip(parts, (samples[:1], samples[1:]), strict=True):
-        before = parameters(part)
-        part.train_step(of_part)
-        scale = part.optimizer.optimizer.clip_coefficient
-        gradients_.append([g / scale for g in gradients(part)])
-        moved.append((before, parameters(part)))
-        tokens.append(part.lca_recorder.rows[0][list(FACTS).index("predicted_tokens")])
-    trainer.train_step(samples)
-    share = tokens[0] / sum(tokens)
-    expected = share * dot(gradients_[1], *moved[0]) + (1 - share) * dot(gradients_[0], *moved[1])
-    found = trainer.optimizer.optimizer.allocations["cross_batch"][:, 0].sum().item()
-    # Adam's first step hardly depends on the gradient's size, so that clipping changes little.
-    assert found == pytest.approx(expected, rel=0.05 if common else 3e-3)
-
-
-def test_a_batch_of_one_part_has_no_cross_validation(data, tmp_path):
-    trainer, batches = start(data, tmp_path, "clm", "--lca-cross-batch", "--update-freq=5")
-    for samples in batches:
-        trainer.train_step(samples)
-    assert [len(samples) for samples in batches] == [5, 5, 1]
-    trainer.lca_recorder.close_part()
-    (part,) = (tmp_path / "log").glob("part-*.parquet")
-    names = [name for name in pq.read_schema(part).names if name.startswith("cross_batch/sum/")]
-    found = pq.read_table(part).to_pandas()[names]
-    assert found.notna().all(axis="columns").tolist() == [True, True, False]
-    assert found.isna().all(axis="columns").tolist() == [False, False, True]
+def rows_of(trainer):
+    names = trainer.lca.recorder.schema.names
+    return [dict(zip(names, row, strict=True)) for row in trainer.lca.recorder.rows]
 
 
 @pytest.mark.parametrize("objective", ARCHITECTURES)
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_the_probe_measures_what_updates_change(data, tmp_path, objective, precision):
     common = PRECISIONS.get(precision, [])
-    options = ["--lca-probe-every=3", "--lca-probe-tokens=100"]
+    options = ["--lca-probe-every=3", "--lca-probe-tokens=100", "--lca-probe-loss-tokens=100"]
     trainer, batches = start(data, tmp_path, objective, *options, common=common)
-    for samples in batches[:4]:
+    for samples in batches[:3]:
         trainer.train_step(samples)
-    rows = [dict(zip(FACTS, row, strict=False)) for row in trainer.lca_recorder.rows]
+    rows = rows_of(trainer)
     probed = [row["probe_train/before"] is not None for row in rows]
-    assert probed == [True, False, True, False]
+    assert probed == [True, False, True]
+    model = model_of(trainer).eval()
     for name in ("train", "held_out"):
-        fixed = trainer.lca_probe.batches[name]
+        fixed = trainer.lca.probe.batches[name]
         assert sum(batch["ntokens"] for batch in fixed) >= 90
-        model = copy.deepcopy(trainer.lca_probe.model).eval()
         with torch.no_grad():
             losses = [trainer.criterion(model, batch)[:2] for batch in fixed]
-        # The copy holds the parameters of the last probe, after the third update.
         expected = sum(loss for loss, _ in losses) / sum(size for _, size in losses)
         assert rows[2][f"probe_{name}/after"] == pytest.approx(expected.item(), rel=1e-6)
         for row in (rows[0], rows[2]):
@@ -131,20 +95,110 @@ def test_the_probe_measures_what_updates_change(data, tmp_path, objective, preci
     assert rows[0]["dropout/before"] != rows[0]["probe_train/before"]
 
 
-def test_the_probe_changes_nothing_of_the_training(data, tmp_path):
-    plain, batches = start(data, tmp_path / "plain", "mt")
-    probed, _ = start(data, tmp_path / "probed", "mt", "--lca-probe-every=1")
+def model_of(trainer):
+    """Return a float32 copy of the model at the parameters that the optimizer has."""
+    model = copy.deepcopy(trainer._model).float()
+    parameters = trainer.optimizer.optimizer.values()
+    with torch.no_grad():
+        for parameter, value in zip(model.parameters(), parameters, strict=True):
+            parameter.copy_(value.view_as(parameter))
+    return model
+
+
+@pytest.mark.parametrize("objective", ARCHITECTURES)
+def test_the_loss_is_kept_batch_by_batch(data, tmp_path, objective):
+    options = ["--lca-probe-every=2", "--lca-probe-loss-tokens=400"]
+    trainer, batches = start(data, tmp_path, objective, *options)
+    for samples in batches[:2]:
+        trainer.train_step(samples)
+    trainer.lca.close_part()
+    (part,) = (tmp_path / "log").glob("part-*.parquet")
+    tokens = json.loads(pq.read_schema(part).metadata[b"about"])["dropout_tokens"]
+    first, second = pq.read_table(part).to_pylist()
+    assert len(tokens) >= 30 and second["dropout/before_by_batch"] is None
+    for row, when in ((first, "before"), (first, "after"), (second, "after")):
+        by_batch = row[f"dropout/{when}_by_batch"]
+        mean = sum(loss * size for loss, size in zip(by_batch, tokens, strict=True)) / sum(tokens)
+        assert row[f"dropout/{when}"] == pytest.approx(mean, rel=1e-5)
+        assert len(set(by_batch)) > 1
+
+
+def test_fixed_and_fresh_masks_are_not_those_of_the_training(data, tmp_path):
+    """What a masked language model predicts of a sentence depends on the epoch."""
+    trainer, _ = start(data, tmp_path, "mlm", "--lca-curvature-every=1")
+    text = trainer.lca.curvature._text
+    fixed, trained = set(), set()
+    for batch in text.fixed(1100):
+        fixed |= targets(batch)
+    for epoch in range(1, 6):
+        trained |= targets(text._batch(text._indices, epoch))
+    assert len(fixed) > 100  # twice sixty sentences, with other masks each time
+    assert len(fixed - trained) > 0.5 * len(fixed)
+    again = [targets(text.fresh(100, seed=1, update=update)) for update in (5, 6, 5)]
+    assert again[0] == again[2] != again[1]
+
+
+def targets(batch):
+    pairs = zip(batch["net_input"]["src_tokens"], batch["target"], strict=True)
+    return {(tuple(tokens.tolist()), tuple(target.tolist())) for tokens, target in pairs}
+
+
+@pytest.mark.parametrize("objective", ARCHITECTURES)
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_curvature_equals_plain_autograd(data, tmp_path, objective, precision):
+    """For every block and head, on the same batch with the same dropout at both ends."""
+    options = ["--lca-curvature-every=1", "--lca-curvature-tokens=60"]
+    trainer, batches = start(
+        data, tmp_path, objective, *options, common=PRECISIONS.get(precision, [])
+    )
+    trainer.train_step(batches[0])
+    models = [model_of(trainer)]
+    trainer.train_step(batches[1])
+    models.append(model_of(trainer))
+    batch = trainer.lca.curvature._text.fresh(60, trainer.cfg.common.seed, update=2)
+    assert 40 <= batch["ntokens"] <= 80
+    gradients_ = []
+    for model in models:
+        torch.manual_seed(2)
+        loss, tokens, _ = trainer.criterion(model.train(), batch)
+        (loss / tokens).backward()
+        gradients_.append([p.grad for p in model.parameters()])
+    moved = [b - a for a, b in zip(*(list(m.parameters()) for m in models), strict=True)]
+    turned = [b - a for a, b in zip(*gradients_, strict=True)]
+    part = trainer.lca.recorder.partition
+    expected = values(part, "curvature", allocate(turned, moved, part))
+    row = rows_of(trainer)[1]
+    found = [row[name] for name in columns(part, "curvature")]
+    assert row["curvature/updates"] == 1
+    assert sum(map(abs, expected)) > 1e-4
+    torch.testing.assert_close(
+        torch.tensor(found), torch.tensor(expected), rtol=1e-3, atol=1e-6 * sum(map(abs, expected))
+    )
+
+
+@pytest.mark.parametrize("objective", ARCHITECTURES)
+def test_measuring_changes_nothing_of_the_training(data, tmp_path, objective):
+    measures = ["--lca-probe-every=2", "--lca-probe-tokens=60", "--lca-probe-loss-tokens=60"]
+    measures += ["--lca-curvature-every=1", "--lca-curvature-tokens=60"]
+    plain, batches = start(data, tmp_path / "plain", objective)
+    measured, _ = start(data, tmp_path / "measured", objective, *measures)
     for samples in batches[:3]:
+        state = torch.get_rng_state(), np.random.get_state()[1].tolist()
         plain.train_step(samples)
-        probed.train_step(samples)
-    for one, other in zip(parameters(plain), parameters(probed), strict=True):
+        after_plain = torch.get_rng_state()
+        torch.set_rng_state(state[0])
+        measured.train_step(samples)
+        assert torch.equal(torch.get_rng_state(), after_plain)
+        assert np.random.get_state()[1].tolist() == state[1]
+    assert rows_of(measured)[1]["curvature/updates"] == 1
+    for one, other in zip(parameters(plain), parameters(measured), strict=True):
         assert torch.equal(one, other)
 
 
 def test_steps_that_overflow_are_counted_but_are_no_updates(data, tmp_path, monkeypatch):
     """fp16's loss scale starts so high that the first gradients overflow."""
     monkeypatch.setattr(torch.Tensor, "cuda", lambda tensor: tensor)  # what fairseq then calls
-    options = ["--fp16-init-scale=67108864", "--lca-cross-batch", "--update-freq=2"]
+    options = ["--fp16-init-scale=67108864", "--update-freq=2"]
     trainer, batches = start(data, tmp_path, "clm", *options, common=PRECISIONS["fp16"])
     before, losses = parameters(trainer), []
     for samples in 4 * batches:
@@ -152,7 +206,7 @@ def test_steps_that_overflow_are_counted_but_are_no_updates(data, tmp_path, monk
         if not trainer.get_num_updates():
             losses.append(len(losses))
             assert all(torch.equal(a, b) for a, b in zip(before, parameters(trainer), strict=True))
-    rows = [dict(zip(FACTS, row, strict=False)) for row in trainer.lca_recorder.rows]
+    rows = [dict(zip(FACTS, row, strict=False)) for row in trainer.lca.recorder.rows]
     assert losses and [row["update"] for row in rows] == list(range(1, len(rows) + 1))
     assert rows[0]["overflows"] == len(losses)
     assert rows[0]["loss_scale"] == 2**26 / 2 ** len(losses)
@@ -163,7 +217,7 @@ def test_the_loss_scale_does_not_change_the_allocation(data, tmp_path):
     """Scales are powers of two, so that but for underflow nothing is rounded otherwise."""
     found = []
     for scale in (16, 1024):
-        options = [f"--fp16-init-scale={scale}", "--lca-cross-batch", "--update-freq=2"]
+        options = [f"--fp16-init-scale={scale}", "--update-freq=2"]
         folder = tmp_path / str(scale)
         trainer, batches = start(data, folder, "mt", *options, common=PRECISIONS["fp16"])
         for samples in batches[:2]:
@@ -196,9 +250,9 @@ def test_the_row_of_an_update_holds_what_fairseq_knows_of_it(data, tmp_path):
     assert row["learning_rate"] == pytest.approx(0.01)
     assert row["gradient_norm"] > 0
     assert (row["loss_scale"], row["overflows"]) == (1.0, 0)
-    names = columns(trainer.lca_recorder.partition, "own_batch")
+    names = columns(trainer.lca.recorder.partition, "own_batch")
     recorded = values(
-        trainer.lca_recorder.partition,
+        trainer.lca.recorder.partition,
         "own_batch",
         trainer.optimizer.optimizer.allocations["own_batch"],
     )
@@ -211,8 +265,13 @@ SGD = dict(optimizer="lca_sgd")
 @pytest.mark.parametrize(
     ("objective", "options"), [*((objective, {}) for objective in ARCHITECTURES), ("clm", SGD)]
 )
-def test_interrupted_training_continues_bit_for_bit(data, tmp_path, objective, options):
+def test_interrupted_training_continues_bit_for_bit(
+    data, tmp_path, objective, options, monkeypatch
+):
     more = ["--momentum=0.9"] if options else []
+    more += ["--lca-curvature-every=3", "--lca-curvature-tokens=60", "--lca-probe-every=4"]
+    more += ["--lca-probe-tokens=60", "--lca-probe-loss-tokens=60"]
+    monkeypatch.setattr("lca.curvature.DENSE", 1)
     whole, batches = start(data, tmp_path / "whole", objective, *more, **options)
     for samples in batches[:6]:
         whole.train_step(samples)
@@ -232,11 +291,13 @@ def test_interrupted_training_continues_bit_for_bit(data, tmp_path, objective, o
     for one, other in zip(parameters(whole), parameters(second), strict=True):
         assert torch.equal(one, other)
     assert without_time(second) == without_time(whole)[3:]
+    strata = [row["curvature/updates"] for row in rows_of(whole)]
+    assert strata[0] == 1 and None in strata and sum(filter(None, strata)) >= 6
 
 
 def without_time(trainer):
     position = list(FACTS).index("seconds")
-    return [row[:position] + row[position + 1 :] for row in trainer.lca_recorder.rows]
+    return [row[:position] + row[position + 1 :] for row in trainer.lca.recorder.rows]
 
 
 @pytest.mark.parametrize("setting", ["memory_efficient_bf16", "amp"])

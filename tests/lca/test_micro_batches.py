@@ -22,8 +22,8 @@ def train(data, folder, objective, size, number):
     for samples in updates[:UPDATES]:
         assert [len(sample["id"]) for sample in samples] == [size] * number
         trainer.train_step(samples)
-    names = trainer.lca_recorder.schema.names
-    return [dict(zip(names, row, strict=True)) for row in trainer.lca_recorder.rows], trainer
+    names = trainer.lca.recorder.schema.names
+    return [dict(zip(names, row, strict=True)) for row in trainer.lca.recorder.rows], trainer
 
 
 @pytest.mark.parametrize("objective", ARCHITECTURES)

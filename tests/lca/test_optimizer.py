@@ -20,8 +20,6 @@ from lca.blocks import partition
 from lca.optimizer import SGD, Adam, LcaOptimizer
 
 UPDATES = 6
-SHARE = 0.3
-"""The first part's share of a batch."""
 
 
 class Rule(NamedTuple):
@@ -48,10 +46,7 @@ def train(objective, model, optimizer, updates=UPDATES):
         for group in optimizer.param_groups:
             group["lr"] = peak * (1 + update) / updates
         optimizer.zero_grad()
-        (SHARE * toys.loss(objective, model, seed=update)).backward()
-        if isinstance(optimizer, LcaOptimizer):
-            optimizer.keep_part([p.grad for p in model.parameters()], SHARE)
-        ((1 - SHARE) * toys.loss(objective, model, seed=1000 + update)).backward()
+        toys.loss(objective, model, seed=update).backward()
         optimizer.step()
         yield update
 
@@ -65,44 +60,18 @@ def attached(model, rule=ADAM):
 def naive_terms(objective, model, rule):
     """Return for every lag and update the terms g * dtheta of all parameters, as defined."""
     reference = rule.reference(model.parameters(), **rule.settings)
-    thetas, gradients, copies = [], [], [(copy.deepcopy(model), None)]
+    thetas, gradients = [[p.detach().clone() for p in model.parameters()]], []
     for _ in train(objective, model, reference):
-        thetas.append([p.detach() for p in copies[-1][0].parameters()])
+        thetas.append([p.detach().clone() for p in model.parameters()])
         gradients.append([p.grad.clone() for p in model.parameters()])
-        copies.append((copy.deepcopy(model), copy.deepcopy(reference.state_dict())))
-    thetas.append([p.detach() for p in copies[-1][0].parameters()])
     moved = [[b - a for a, b in zip(*pair, strict=True)] for pair in pairwise(thetas)]
-    terms = {
+    return {
         lag: [
             [g * d for g, d in zip(gradient, displacement, strict=True)]
             for gradient, displacement in zip(gradients[by:], moved, strict=False)
         ]
         for lag, by in LAGS.items()
     }
-    terms["cross_batch"] = [
-        naive_cross(objective, *start, update, rule) for update, start in enumerate(copies[:-1])
-    ]
-    return terms
-
-
-def naive_cross(objective, model, state, update, rule):
-    """Return the terms of either part's gradient and the step that the other alone would make."""
-    gradients, moved = [], []
-    for seed in (update, 1000 + update):
-        stepped = copy.deepcopy(model)
-        optimizer = rule.reference(stepped.parameters(), **rule.settings)
-        if state:
-            optimizer.load_state_dict(copy.deepcopy(state))
-        optimizer.param_groups[0]["lr"] = rule.settings["lr"] * (1 + update) / UPDATES
-        toys.loss(objective, stepped, seed).backward()
-        optimizer.step()
-        gradients.append([p.grad for p in stepped.parameters()])
-        pairs = zip(model.parameters(), stepped.parameters(), strict=True)
-        moved.append([(after - before).detach() for before, after in pairs])
-    return [
-        SHARE * second * by_first + (1 - SHARE) * first * by_second
-        for first, second, by_first, by_second in zip(*gradients, *moved, strict=True)
-    ]
 
 
 def naive_allocation(terms, model, block, head=None):
@@ -248,10 +217,7 @@ def test_a_flat_copy_of_the_parameters_gives_the_same():
     flat_optimizer.attach(partition(flat_model))
     for update in range(3):
         optimizer.zero_grad()
-        (0.5 * toys.loss("mt", model, update)).backward()
-        for one in (optimizer, flat_optimizer):
-            one.keep_part([p.grad for p in model.parameters()])
-        (0.5 * toys.loss("mt", model, 1000 + update)).backward()
+        toys.loss("mt", model, update).backward()
         flat.grad = torch.cat([p.grad.reshape(-1) for p in model.parameters()])
         optimizer.step()
         flat_optimizer.step()
@@ -325,12 +291,3 @@ def test_misuse_is_refused():
         Adam([transposed]).attach(partition(nn.ParameterDict({"x": transposed})))
     with pytest.raises(ValueError, match="float32"):
         Adam(model.half().parameters()).attach(partition(model))
-
-
-def test_without_a_part_there_is_no_cross_batch():
-    model = toys.model("clm")
-    optimizer = attached(model)
-    next(train("clm", model, optimizer))
-    assert optimizer.allocations["cross_batch"][:, 0].any()
-    optimizer.step()
-    assert "cross_batch" not in optimizer.allocations

@@ -21,7 +21,7 @@ def allocation(value):
     return found + value
 
 
-SIGNS = dict(zip(LAGS.items(), (1, 10, -1), strict=True))
+SIGNS = dict(zip(LAGS.items(), (1, -1), strict=True))
 
 
 def record(recorder, updates):
@@ -60,9 +60,6 @@ def test_rows_survive_in_parts_and_are_consolidated(tmp_path, monkeypatch, rows)
                 assert found == pytest.approx(value.item(), rel=2e-5)
             found = row[f"next_batch/sum/{block.name}"]
             assert found == pytest.approx(following[0].item(), rel=2e-5)
-            cross = per_block(allocation(10 * update), PART)[number]
-            found = row[f"cross_batch/sum/{block.name}"]
-            assert found == pytest.approx(cross[0].item(), rel=2e-5)
             if block.heads > 1:
                 heads = [row[f"own_batch/sum/{block.name}/{h + 1}"] for h in range(block.heads)]
                 assert sum(heads) == pytest.approx(own[0].item(), rel=3e-4)
@@ -134,16 +131,29 @@ def test_columns_are_named_by_estimator_statistic_block_and_head():
 
 
 def test_what_is_not_measured_at_every_update_is_null(tmp_path):
-    recorder = Recorder(tmp_path, PART, {}, ["own_batch", "cross_batch", "probe_train"])
+    recorder = Recorder(tmp_path, PART, {}, ["own_batch", "curvature", "probe_train"])
     own = {"own_batch": allocation(1)}
-    recorder.record({"update": 1, "probe_train/before": 2.5}, own | {"probe_train": allocation(7)})
-    recorder.record({"update": 2}, own | {"cross_batch": allocation(3)})
+    losses = {"dropout/before": 2.5, "dropout/before_by_batch": [2.0, 2.75]}
+    recorder.record({"update": 1, **losses}, own | {"probe_train": allocation(7)})
+    recorder.record({"update": 2, "curvature/updates": 2}, own | {"curvature": allocation(3)})
     recorder.record({"update": 3}, own)
     recorder.close_part()
     consolidate(tmp_path, tmp_path / "log.parquet", 2)
     table = pq.read_table(tmp_path / "log.parquet")
     block = PART.blocks[0].name
-    assert table["probe_train/before"].to_pylist() == [2.5, None]
+    assert table["dropout/before"].to_pylist() == [2.5, None]
+    assert table["dropout/before_by_batch"].to_pylist() == [[2.0, 2.75], None]
+    assert table["curvature/updates"].to_pylist() == [None, 2]
+    assert not [name for name in table.column_names if name.startswith("curvature/positive")]
     assert table[f"own_batch/sum/{block}"].null_count == 0
-    assert [v is None for v in table[f"cross_batch/sum/{block}"].to_pylist()] == [True, False]
+    assert [v is None for v in table[f"curvature/sum/{block}"].to_pylist()] == [True, False]
     assert [v is None for v in table[f"probe_train/sum/{block}"].to_pylist()] == [False, True]
+
+
+def test_what_there_is_no_column_for_is_refused(tmp_path):
+    recorder = Recorder(tmp_path, PART, {}, ["own_batch"])
+    with pytest.raises(ValueError, match="^the log has no columns for learning_rat$"):
+        recorder.record({"update": 1, "learning_rat": 0.1}, {"own_batch": allocation(1)})
+    with pytest.raises(ValueError, match="^the log has no columns for curvature$"):
+        recorder.record({"update": 1}, {"own_batch": allocation(1), "curvature": allocation(1)})
+    assert not recorder.rows

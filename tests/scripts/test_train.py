@@ -155,13 +155,13 @@ def test_without_devices_the_cpu_is_named():
         (32768, 2048, 0, (2048, 16)),
         (32768, 2048, 1, (2048, 16)),
         (32768, 2048, 4, (2048, 4)),
-        (32768, 100_000, 1, (16384, 2)),
-        (32768, 100_000, 2, (8192, 2)),
+        (32768, 100_000, 1, (32768, 1)),
+        (32768, 100_000, 2, (16384, 1)),
         (1000, 300, 1, (250, 4)),
     ],
 )
 def test_micro_batches_make_exactly_one_update(tokens, most, devices, expected):
-    size, number = micro_batches(tokens, most, devices, least=2)
+    size, number = micro_batches(tokens, most, devices)
     assert (size, number) == expected
     assert size <= most
     assert size * number * max(devices, 1) == tokens
@@ -183,7 +183,7 @@ def test_a_sample_that_no_micro_batch_holds_is_refused(objective):
 def test_an_update_that_micro_batches_do_not_make_names_the_settings(tokens, most, devices):
     message = rf"^training.tokens_per_update: {tokens} is not divisible .*{most} tokens \(max_tok"
     with pytest.raises(InputError, match=message):
-        micro_batches(tokens, most, devices, least=2)
+        micro_batches(tokens, most, devices)
 
 
 def recipe(**changes):

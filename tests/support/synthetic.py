@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lca.blocks import Block, Partition
+from lca.curvature import strata
 from lca.recorder import FACTS, FORMAT, ROWS, columns
 
 ATTENTION = ("key", "query", "value", "out")
@@ -23,6 +24,8 @@ LOSS = {"mlm": (10.5, 2.6), "clm": (10.5, 3.4), "mt": (10.5, 2.1)}
 """Before training and in the end, in nats per predicted token."""
 
 AT_ONCE = 10_000  # updates made up at a time
+EVERY = 8  # updates of a stratum of curvature, in the end
+BATCH_TOKENS = [250] * 4  # of the text on which the loss is measured
 
 
 class Character(NamedTuple):
@@ -34,8 +37,8 @@ class Character(NamedTuple):
 
 GROUPS = {
     "own_batch": Character(4.5, 0.9),
-    "cross_batch": Character(1.2, 2.0),
     "next_batch": Character(0.75, 2.0),
+    "curvature": Character(-0.45, 2.0),
 }
 PROBES = {"probe_train": Character(1.0, 0.2), "probe_held_out": Character(0.9, 0.2)}
 
@@ -90,16 +93,21 @@ def write_log(
     groups = GROUPS | (PROBES if probe_every else {})
     schema = _schema(table, groups)
     table = table.assign(**_traits(table, objective, random))
+    stands_for = np.zeros(updates, int)
+    for stratum in strata(seed, EVERY, updates):
+        stands_for[stratum.measured - 1] = stratum.updates
     with pq.ParquetWriter(path, schema, **FORMAT) as writer:
         for start in range(0, updates, AT_ONCE):
             update = np.arange(start + 1, min(start + AT_ONCE, updates) + 1)
             is_probed = (update == 1) | (update % probe_every == 0) if probe_every else update < 0
             values = _facts(update, updates, is_probed, objective, random)
+            of_curvature = stands_for[update - 1]
+            values["curvature/updates"] = pa.array(of_curvature, mask=of_curvature == 0)
+            masks = dict.fromkeys(PROBES, ~is_probed) | {"curvature": of_curvature == 0}
             for block in table.itertuples():
                 for group, character in groups.items():
-                    mask = ~is_probed if group in PROBES else None
                     for key, row in _allocation(block, character, update, updates, random):
-                        values[f"{group}/{key}"] = pa.array(row, pa.float32(), mask=mask)
+                        values[f"{group}/{key}"] = pa.array(row, mask=masks.get(group))
             arrays = [pa.array(values[field.name], field.type) for field in schema]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema), row_group_size=ROWS)
 
@@ -144,7 +152,8 @@ def _schema(table: pd.DataFrame, groups: dict) -> pa.Schema:
     partition = Partition(tuple(Block(*row) for row in rows), (), ())
     names = [name for group in groups for name in columns(partition, group)]
     fields = FACTS | dict.fromkeys(names, pa.float32())
-    metadata = {"blocks": json.dumps(table.to_dict("records")), "about": '{"precision": "fp32"}'}
+    about = {"precision": "fp32", "dropout_tokens": BATCH_TOKENS}
+    metadata = {"blocks": json.dumps(table.to_dict("records")), "about": json.dumps(about)}
     return pa.schema(list(fields.items()), metadata)
 
 
@@ -169,6 +178,11 @@ def _facts(
         facts[f"{name}/after"] = pa.array(
             offset + _loss(update, updates, objective), mask=~is_probed
         )
+    for when in ("before", "after"):
+        facts[f"dropout/{when}_by_batch"] = [
+            None if loss is None else [loss] * len(BATCH_TOKENS)
+            for loss in facts[f"dropout/{when}"].to_pylist()
+        ]
     for name in PROBES:
         facts[f"{name}/residual"] = pa.array(np.full(number, 1e-5), mask=~is_probed)
         facts[f"{name}/intervals"] = pa.array(np.ones(number, int), mask=~is_probed)

@@ -64,6 +64,7 @@ CONFIG = {
         "tokens_per_sample": 32,
         "precision": "fp32",
         "checkpoint_every": 10,
+        "curvature": {"every": 4, "tokens": 64},
         "probe": {"every": PROBE_EVERY, "tokens": 200, "loss_tokens": 400},
     },
 }
@@ -129,7 +130,7 @@ def test_the_log_has_every_update_once(folder, objective):
     table = pq.read_table(run_folder(folder, objective) / "log.parquet")
     assert table["update"].to_pylist() == list(range(1, UPDATES + 1))
     values = table.to_pandas()
-    sometimes = values.filter(regex="^(cross_batch|probe_train|probe_held_out|dropout)/")
+    sometimes = values.filter(regex="^(curvature|probe_train|probe_held_out|dropout)/")
     assert np.isfinite(values.drop(columns=sometimes.columns).to_numpy()).all()
     probed = values["probe_train/after"].dropna()
     assert list(probed.index + 1) == [1, *range(PROBE_EVERY, UPDATES + 1, PROBE_EVERY)]
@@ -180,17 +181,19 @@ def test_a_bar_of_figure_1_is_the_sum_of_its_column(folder, estimator):
     assert column[1:].all()
 
 
-def test_the_trapezoid_is_the_mean_of_both_ends_of_every_step(folder):
+def test_the_trapezoid_is_the_end_of_every_step_less_half_the_curvature(folder):
     run = run_folder(folder, "clm")
     totals = pd.read_parquet(run / "totals.parquet").query("head == 0")
-    log = pq.read_table(run / "log.parquet").to_pandas().drop(columns="update")
-    start, end = (
-        log.filter(regex=rf"^{lag}/sum/[^/]+$").to_numpy(np.float64)
-        for lag in ("cross_batch", "next_batch")
+    log = pq.read_table(run / "log.parquet").to_pandas()
+    ends, curvature = (
+        log.filter(regex=rf"^{group}/sum/[^/]+$").sum(axis="columns")
+        for group in ("next_batch", "curvature")
     )
-    start = np.where(np.isnan(start), end, start)
+    strata = log["curvature/updates"].fillna(0)
+    assert strata.sum() == UPDATES and (strata > 0).sum() < UPDATES
     trapezoid = totals.query("estimator == 'trapezoid'")["lca"].sum()
-    assert trapezoid == pytest.approx((start.sum() + end.sum()) / 2, rel=1e-4)
+    expected = ends.sum() - (curvature * strata).sum() / 2
+    assert trapezoid == pytest.approx(expected, rel=1e-4)
 
 
 def stamps(folder):

@@ -24,8 +24,7 @@ def arguments(
     `max_tokens` is what fits one device; none of the `devices` (0) means the CPU. Raises
     `InputError` if no micro-batches make the update or hold a sample.
     """
-    least = 2 if settings["trapezoid"] else 1
-    tokens, number = micro_batches(settings["tokens_per_update"], max_tokens, devices, least)
+    tokens, number = micro_batches(settings["tokens_per_update"], max_tokens, devices)
     updates = settings["total_updates"]
     options = {
         **architecture(objective, settings),
@@ -48,6 +47,7 @@ def arguments(
         "keep-interval-updates": 2,
         # Make batches anew in every epoch, as a training that is resumed in that epoch does.
         "update-epoch-batch-itr": True,
+        **_curvature(settings),
         "lca-probe-every": settings["probe"]["every"],
         "lca-probe-tokens": settings["probe"]["tokens"],
         "lca-probe-loss-tokens": settings["probe"]["loss_tokens"],
@@ -83,13 +83,18 @@ def _optimizer(settings: dict) -> dict:
     }
 
 
+def _curvature(settings: dict) -> dict:
+    """Return the options of what the trapezoid needs."""
+    if not settings["trapezoid"]:
+        return {}
+    return {f"lca-curvature-{name}": value for name, value in settings["curvature"].items()}
+
+
 def _flags(objective: str, settings: dict, devices: int) -> list[str]:
     """Return the options without a value."""
     flags = ["--no-epoch-checkpoints", "--disable-validation"]
     if settings["norm"][objective] == "pre":
         flags += [f"--{stack}-normalize-before" for stack in STACKS[objective]]
-    if settings["trapezoid"]:
-        flags.append("--lca-cross-batch")
     if settings["precision"] != "fp32":
         flags.append(f"--{settings['precision']}")
     if devices == 0:
@@ -136,17 +141,13 @@ def _task(objective: str, languages: str, settings: dict, tokens: int) -> dict:
     }
 
 
-def micro_batches(
-    tokens_per_update: int, max_tokens: int, devices: int, least: int
-) -> tuple[int, int]:
+def micro_batches(tokens_per_update: int, max_tokens: int, devices: int) -> tuple[int, int]:
     """Return the tokens of a micro-batch on one device, at most `max_tokens`, and their number.
-
-    There are at least `least` of them: the trapezoid takes two parts of a batch.
 
     Raises `InputError` if no equal micro-batches make the update.
     """
     devices = max(devices, 1)
-    number = max(least, -(-tokens_per_update // (max_tokens * devices)))
+    number = -(-tokens_per_update // (max_tokens * devices))
     tokens, rest = divmod(tokens_per_update, number * devices)
     if rest:
         raise InputError(

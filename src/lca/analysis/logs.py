@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .. import ESTIMATORS, LAGS, PROBES
@@ -57,8 +58,8 @@ def probes(log: Path) -> list[str]:
 
 def estimators(log: Path) -> list[str]:
     """Return the estimators of `lca.ESTIMATORS` that the log can give for every update."""
-    needed = {"trapezoid": {"cross_batch", "next_batch"}}
-    recorded = set(lags(log))
+    needed = {"trapezoid": {"curvature", "next_batch"}}
+    recorded = {*_groups(log)} & {*LAGS, "curvature"}
     return [name for name in ESTIMATORS if needed.get(name, {name}) <= recorded]
 
 
@@ -95,8 +96,16 @@ def head_series(log: Path, estimator: str) -> pd.DataFrame:
 
 
 def facts(log: Path) -> pd.DataFrame:
-    """Return what is recorded besides LCA: loss, learning rate and so on (see `lca.recorder`)."""
-    columns = [name for name in _open(log).schema_arrow.names if name.count("/") < 2]
+    """Return what is recorded besides LCA: loss, learning rate and so on (see `lca.recorder`).
+
+    What is a list of its own at an update, batch by batch, is left out.
+    """
+    schema = _open(log).schema_arrow
+    columns = [
+        field.name
+        for field in schema
+        if field.name.count("/") < 2 and not pa.types.is_list(field.type)
+    ]
     return _open(log).read(columns=columns).to_pandas().set_index("update")
 
 
@@ -142,7 +151,20 @@ def _rows(log: Path, estimator: str, columns: list[str]) -> Iterator[np.ndarray]
 
 
 def _trapezoid(log: Path, columns: list[str]) -> Iterator[np.ndarray]:
-    """Yield the means of a step's two ends; its end alone where the batch could not be cut."""
-    both = (_rows(log, group, columns) for group in ("cross_batch", "next_batch"))
-    for begin, end in zip(*both, strict=True):
-        yield (np.where(np.isnan(begin), end, begin) + end) / 2
+    """Yield the ends of the steps less half the curvature, carried to all updates."""
+    carried = _carried(log)
+    both = (_rows(log, group, columns) for group in ("next_batch", "curvature"))
+    for end, curvature in zip(*both, strict=True):
+        yield end - curvature[carried] / 2
+
+
+def _carried(log: Path) -> np.ndarray:
+    """Return for each row the row of the update whose curvature stands for it.
+
+    Strata follow each other from the first update (see `lca.curvature`); beyond the last that is
+    measured in the log, its curvature is carried on.
+    """
+    strata = _open(log).read(columns=["curvature/updates"])["curvature/updates"].to_numpy()
+    measured = np.flatnonzero(strata > 0)
+    carried = np.repeat(measured, strata[measured].astype(int))[: len(strata)]
+    return np.concatenate([carried, np.full(len(strata) - len(carried), measured[-1])])

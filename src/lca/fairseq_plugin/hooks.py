@@ -5,25 +5,23 @@ from collections.abc import Callable
 
 from fairseq.trainer import Trainer
 
-from lca import LAGS
-from lca.allocation import check_total
 from lca.blocks import partition
-from lca.optimizer import LcaOptimizer
-from lca.recorder import Recorder
 
 from .optimizer import NAMES
-from .probe import Probe
+from .session import Session
 
 
 def install() -> None:
-    """Wrap the methods of `Trainer`; without an optimizer of `NAMES` they do what they did."""
+    """Wrap the methods of `Trainer`; without an optimizer of `NAMES` they do what they did.
+
+    What LCA keeps of a trainer is its `lca`, a `Session`.
+    """
     for hook in (
         _build_optimizer,
         load_checkpoint,
         save_checkpoint,
         clip_grad_norm,
         train_step,
-        _aggregate_logging_outputs,
         _reduce_and_log_stats,
     ):
         setattr(Trainer, hook.__name__, _wrap(getattr(Trainer, hook.__name__), hook))
@@ -42,148 +40,63 @@ def _wrap(method: Callable, hook: Callable) -> Callable:
 
 
 def _build_optimizer(method: Callable, trainer: Trainer) -> None:
+    """Attach the blocks to every optimizer that fairseq builds; begin with the first."""
     _refuse_unsupported(trainer.cfg)
     method(trainer)
-    _optimizer(trainer).attach(partition(trainer._model))
+    trainer.optimizer.optimizer.attach(partition(trainer._model))
+    if not hasattr(trainer, "lca"):
+        trainer.lca = Session(trainer)
 
 
 def load_checkpoint(method: Callable, trainer: Trainer, *args, **kwargs):
-    """Begin the log, or resume it at the update that was restored."""
+    """Begin the log, or go on with it after the update that was restored."""
     extra_state = method(trainer, *args, **kwargs)
-    trainer.lca_overflows = 0
-    trainer.lca_probe = None
-    trainer.task.train_step = _counting(trainer.task.train_step, trainer)
-    if trainer.is_data_parallel_master:
-        cfg, optimizer = trainer.cfg, _optimizer(trainer)
-        if cfg.optimizer.lca_probe_every:
-            sizes = cfg.optimizer.lca_probe_tokens, cfg.optimizer.lca_probe_loss_tokens
-            trainer.lca_probe = Probe(trainer, optimizer.partition, *sizes)
-        about = {"precision": _precision(cfg), "seed": cfg.common.seed}
-        groups = [lag for lag in LAGS if lag != "cross_batch" or cfg.optimizer.lca_cross_batch]
-        if trainer.lca_probe:
-            groups += [f"probe_{name}" for name in trainer.lca_probe.batches]
-        trainer.lca_recorder = Recorder(cfg.optimizer.lca_log, optimizer.partition, about, groups)
-        trainer.lca_recorder.resume(trainer.get_num_updates())
+    _ = trainer.optimizer  # builds it, if nothing has yet
+    trainer.lca.resume(trainer.get_num_updates())
     return extra_state
 
 
 def save_checkpoint(method: Callable, trainer: Trainer, *args, **kwargs):
     """Close the part first: no checkpoint without the rows up to its update."""
-    if trainer.is_data_parallel_master:
-        trainer.lca_recorder.close_part()
+    trainer.lca.close_part()
     return method(trainer, *args, **kwargs)
 
 
-def train_step(method: Callable, trainer: Trainer, samples: list, *args, **kwargs):
-    """Count micro-batches and their tokens, and the steps that an overflow made fairseq skip."""
+def train_step(method: Callable, trainer: Trainer, *args, **kwargs):
+    """Announce the update; count the steps that an overflow made fairseq skip."""
     before = trainer.get_num_updates()
-    trainer.lca_micro_batches, trainer.lca_tokens, trainer.lca_part_tokens = len(samples), [], 0
-    _optimizer(trainer).part = None
-    due = trainer.lca_probe and _is_due(before + 1, trainer.cfg.optimizer.lca_probe_every)
-    trainer.lca_before = [value.clone() for value in _optimizer(trainer).values()] if due else None
-    result = method(trainer, samples, *args, **kwargs)
-    if trainer.get_num_updates() == before:
-        trainer.lca_overflows += 1
-    return result
-
-
-def _counting(task_step: Callable, trainer: Trainer) -> Callable:
-    """Return the task's step on a micro-batch; after half of them, the gradients are kept."""
-
-    @functools.wraps(task_step)
-    def counted(*args, **kwargs):
-        result = task_step(*args, **kwargs)
-        done = trainer.lca_tokens
-        done.append(result[1])  # on the device still: nothing waits for it here
-        if len(done) == trainer.lca_micro_batches // 2 and trainer.cfg.optimizer.lca_cross_batch:
-            params = (p for p in trainer._model.parameters() if p.requires_grad)
-            trainer.lca_part_tokens = sum(done)
-            _optimizer(trainer).keep_part(p.grad for p in params)
-        return result
-
-    return counted
-
-
-def _aggregate_logging_outputs(method: Callable, trainer: Trainer, *args, **kwargs):
-    """Learn how many tokens all workers together predicted."""
+    trainer.lca.before_update()
     result = method(trainer, *args, **kwargs)
-    trainer.lca_tokens = [result[1][0]]
+    if trainer.get_num_updates() == before:
+        trainer.lca.count_overflow()
     return result
 
 
 def clip_grad_norm(method: Callable, trainer: Trainer, clip_norm: float):
     """Tell the optimizer how the gradient is scaled; LCA itself is of the unclipped one."""
-    scale = _loss_scale(trainer)
     norm = method(trainer, clip_norm)
-    optimizer = _optimizer(trainer)
-    clipped = clip_norm > 0 and float(norm) > clip_norm
-    optimizer.clip_coefficient = clip_norm / float(norm) if clipped else 1.0
-    of_part, tokens = float(trainer.lca_part_tokens), float(sum(trainer.lca_tokens))
-    if 0 < of_part < tokens:
-        optimizer.part.share = of_part / tokens
-        optimizer.part.scale = optimizer.clip_coefficient / (tokens * scale)
-    else:
-        optimizer.part = None
+    trainer.lca.optimizer.clip_coefficient = _clip_coefficient(trainer, norm, clip_norm)
     return norm
+
+
+def _clip_coefficient(trainer: Trainer, norm, clip_norm: float) -> float:
+    """Return what fairseq multiplied the gradient by, as `utils.clip_grad_norm_` and, for fp16,
+    `FP16Optimizer.clip_grad_norm` do."""
+    if not clip_norm > 0:
+        return 1.0
+    if getattr(trainer.optimizer, "scaler", None):
+        return float(clip_norm / norm) if norm > clip_norm else 1.0
+    return float((clip_norm / (norm + 1e-6)).clamp(max=1))
 
 
 def _reduce_and_log_stats(
     method: Callable, trainer: Trainer, logging_outputs, sample_size, grad_norm=None
 ):
     """Record the update that fairseq is about to log. Validation has no gradient norm."""
-    if grad_norm is not None and trainer.is_data_parallel_master:
+    if grad_norm is not None:
         loss = sum(float(output["loss"]) for output in logging_outputs)
-        optimizer = _optimizer(trainer)
-        facts = {
-            "update": trainer.get_num_updates(),
-            "loss": loss / float(sample_size),
-            "learning_rate": optimizer.last_lr,
-            "gradient_norm": float(grad_norm),
-            "predicted_tokens": int(sample_size),
-            "loss_scale": _loss_scale(trainer),
-            "overflows": trainer.lca_overflows,
-        }
-        allocations = dict(optimizer.allocations)
-        if trainer.lca_before is not None:
-            _probe(trainer, facts, allocations)
-        trainer.lca_recorder.record(facts, allocations)
-        trainer.lca_overflows = 0
+        trainer.lca.record(loss / float(sample_size), int(sample_size), float(grad_norm))
     return method(trainer, logging_outputs, sample_size, grad_norm)
-
-
-def _is_due(update: int, every: int) -> bool:
-    """Tell whether an update is probed: the first, whose start is the untrained model, and then."""
-    return update == 1 or update % every == 0
-
-
-def _probe(trainer: Trainer, facts: dict, allocations: dict) -> None:
-    """Integrate the update that was just made, and check that the blocks add up to the whole."""
-    optimizer, before = _optimizer(trainer), trainer.lca_before
-    after = optimizer.values()
-    check_total(
-        allocations["own_batch"], optimizer.gradients(), before, after, optimizer.clip_coefficient
-    )
-    for name, found in trainer.lca_probe.integrate(before, after).items():
-        allocations[f"probe_{name}"] = found.allocation
-        for what in ("before", "after", "residual", "intervals"):
-            facts[f"probe_{name}/{what}"] = getattr(found, what)
-    if facts["update"] == 1:
-        facts["dropout/before"] = trainer.lca_probe.loss_with_dropout(before)
-    facts["dropout/after"] = trainer.lca_probe.loss_with_dropout(after)
-
-
-def _loss_scale(trainer: Trainer) -> float:
-    scaler = getattr(trainer.optimizer, "scaler", None)
-    return scaler.loss_scale if scaler else 1.0
-
-
-def _optimizer(trainer: Trainer) -> LcaOptimizer:
-    """Return the optimizer itself, which mixed precision wraps once more."""
-    return trainer.optimizer.optimizer
-
-
-def _precision(cfg) -> str:
-    return "fp16" if cfg.common.fp16 else "bf16" if cfg.common.bf16 else "fp32"
 
 
 def _refuse_unsupported(cfg) -> None:

@@ -17,13 +17,16 @@ class LcaConfig(FairseqDataclass):
     """What is recorded where."""
 
     lca_log: str = field(default=MISSING, metadata={"help": "folder of the LCA log"})
-    lca_cross_batch: bool = field(
-        default=False,
-        metadata={"help": "cross-validate batches of several --update-freq, for the trapezoid"},
+    lca_curvature_every: int = field(
+        default=0,
+        metadata={"help": "of at most so many updates measure the curvature of one (0: never)"},
+    )
+    lca_curvature_tokens: int = field(
+        default=1024, metadata={"help": "tokens of the batch that the curvature is measured on"}
     )
     lca_probe_every: int = field(
         default=0,
-        metadata={"help": "integrate each so manieth update on fixed batches (0: none)"},
+        metadata={"help": "run the probe every so many updates (0: never)"},
     )
     lca_probe_tokens: int = field(
         default=8192, metadata={"help": "tokens of the fixed batches, at least"}

@@ -1,108 +1,136 @@
-"""The fixed batches of a fairseq run, and what an update changes on them (see `lca.probe`)."""
+"""What updates change on batches that had no part in them, measured inside a fairseq run.
+
+All is measured on a float32 copy of the model, which is made for one update and then forgotten:
+neither mixed precision nor the state of the training has an influence, or is influenced.
+"""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NamedTuple
 
 import torch
-from fairseq import utils
 from fairseq.trainer import Trainer
 from torch import Tensor
 
 from lca.blocks import Partition
+from lca.curvature import curvature
 from lca.probe import Integral, integrate
 
-SEED = 0
-"""Of the choice of batches and of dropout: the same in runs with different seeds."""
+from .batches import SEED, Text, predicted_tokens
+
+
+class Loss(NamedTuple):
+    """A batch's cross-entropy in nats, and over how many predicted tokens."""
+
+    nats: float
+    tokens: int
+
+
+class Copy:
+    """A float32 copy of the model, at whatever parameters: flat float32, in the order of the
+    partition."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._model = copy.deepcopy(trainer._model).float()
+        self._criterion = trainer.criterion
+        self._parameters = [p for p in self._model.parameters() if p.requires_grad]
+
+    @torch.no_grad()
+    def losses(
+        self, values: Sequence[Tensor], batches: Sequence[dict], dropout: int | None = None
+    ) -> list[Loss]:
+        """Return the loss of each batch; with dropout, whose masks follow from the seed `dropout`,
+        or without (None)."""
+        return self._losses(values, batches, dropout)
+
+    @torch.enable_grad()
+    def loss_and_gradients(
+        self, values: Sequence[Tensor], batches: Sequence[dict], dropout: int | None = None
+    ) -> tuple[float, list[Tensor]]:
+        """Return the mean loss in nats per predicted token and its gradients, flat."""
+        for parameter in self._parameters:
+            parameter.grad = torch.zeros_like(parameter)
+        loss, tokens = map(sum, zip(*self._losses(values, batches, dropout), strict=True))
+        return loss / tokens, [p.grad.reshape(-1) / tokens for p in self._parameters]
+
+    def _losses(
+        self, values: Sequence[Tensor], batches: Sequence[dict], dropout: int | None
+    ) -> list[Loss]:
+        """Return the losses; add up gradients if enabled."""
+        with torch.no_grad():
+            for parameter, value in zip(self._parameters, values, strict=True):
+                parameter.copy_(value.view_as(parameter))
+        self._model.train(dropout is not None)
+        device = self._parameters[0].device
+        found = []
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(dropout or 0)
+            for batch in batches:
+                nats, tokens, _ = self._criterion(self._model, batch)
+                if torch.is_grad_enabled():
+                    nats.backward()
+                found.append(Loss(float(nats.detach()), int(tokens)))
+        return found
 
 
 class Probe:
-    """Integrates updates on fixed batches of the training and, if there are any, held-out text.
+    """Fixed batches of the training and, if there is any, held-out text.
 
-    Works on a float32 copy of the model, without dropout: neither mixed precision nor the state of
-    the training has an influence, or is influenced. `tokens` is the size of the batches, and
-    `loss_tokens` that of those of training text on which only the loss is measured, with dropout.
+    `tokens` is the size of those that updates are integrated on, and `loss_tokens` that of those of
+    training text on which only the loss is measured, with dropout.
     """
 
     def __init__(
         self, trainer: Trainer, partition: Partition, tokens: int, loss_tokens: int
     ) -> None:
-        self.partition = partition
-        self.criterion = trainer.criterion
-        self.model = copy.deepcopy(trainer._model).float()
-        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        train, held_out = trainer.cfg.dataset.train_subset, "valid"
-        self.loss_batches = list(_fixed_batches(trainer, train, loss_tokens))
-        self.batches = {"train": list(_fixed_batches(trainer, train, tokens))}
-        if of_held_out := list(_fixed_batches(trainer, held_out, tokens)):
-            self.batches["held_out"] = of_held_out
+        self._partition = partition
+        text = Text(trainer, trainer.cfg.dataset.train_subset)
+        self._loss_batches = text.fixed(loss_tokens)
+        padding = getattr(trainer.criterion, "padding_idx", None)
+        self.loss_tokens = [predicted_tokens(batch, padding) for batch in self._loss_batches]
+        """Predicted tokens of the batches of `losses_with_dropout`."""
+        self.batches = {"train": text.fixed(tokens)}
+        with suppress(FileNotFoundError):
+            self.batches["held_out"] = Text(trainer, "valid").fixed(tokens)
 
-    def integrate(self, before: Sequence[Tensor], after: Sequence[Tensor]) -> dict[str, Integral]:
-        """Return the integrals of an update by set, given its parameters, flat float32."""
+    def integrate(
+        self, model: Copy, before: Sequence[Tensor], after: Sequence[Tensor]
+    ) -> dict[str, Integral]:
+        """Return the integrals of an update by set, without dropout."""
         return {
             name: integrate(
-                lambda values, batches=batches: self._loss_and_gradients(values, batches),
+                lambda values, batches=batches: model.loss_and_gradients(values, batches),
                 before,
                 after,
-                self.partition,
+                self._partition,
             )
             for name, batches in self.batches.items()
         }
 
-    @torch.no_grad()
-    def loss_with_dropout(self, values: Sequence[Tensor]) -> float:
-        """Return the mean loss on training text, each token with its own fixed dropout mask."""
-        self._set(values)
-        self.model.train()
-        with torch.random.fork_rng():
-            torch.manual_seed(SEED)
-            return self._loss(self.loss_batches)[0]
-
-    def _loss_and_gradients(
-        self, values: Sequence[Tensor], batches: list[dict]
-    ) -> tuple[float, list[Tensor]]:
-        """Return the mean loss in nats per predicted token and its gradients, flat."""
-        self._set(values)
-        self.model.eval()
-        for parameter in self.parameters:
-            parameter.grad = torch.zeros_like(parameter)
-        loss, tokens = self._loss(batches)
-        return loss, [p.grad.reshape(-1) / tokens for p in self.parameters]
-
-    def _loss(self, batches: list[dict]) -> tuple[float, int]:
-        """Return the mean loss and the number of predicted tokens; add up gradients if enabled."""
-        total, tokens = 0.0, 0
-        for batch in batches:
-            loss, size, _ = self.criterion(self.model, batch)
-            if torch.is_grad_enabled():
-                loss.backward()
-            total += float(loss.detach())
-            tokens += int(size)
-        return total / tokens, tokens
-
-    @torch.no_grad()
-    def _set(self, values: Sequence[Tensor]) -> None:
-        for parameter, value in zip(self.parameters, values, strict=True):
-            parameter.copy_(value.view_as(parameter))
+    def losses_with_dropout(self, model: Copy, values: Sequence[Tensor]) -> list[Loss]:
+        """Return the loss of each batch of training text; masks are the same at any values."""
+        return model.losses(values, self._loss_batches, SEED)
 
 
-def _fixed_batches(trainer: Trainer, subset: str, tokens: int) -> Iterator[dict]:
-    """Yield random batches of a subset, in all at least so many tokens; none if it is not there."""
-    try:
-        trainer.task.load_dataset(subset, epoch=1)
-    except FileNotFoundError:
-        return
-    batches = trainer.task.get_batch_iterator(
-        trainer.task.dataset(subset),
-        max_tokens=trainer.cfg.dataset.max_tokens,
-        max_positions=utils.resolve_max_positions(
-            trainer.task.max_positions(), trainer._model.max_positions()
-        ),
-        ignore_invalid_inputs=True,
-        seed=SEED,
-        disable_iterator_cache=True,
-    )
-    for batch in batches.next_epoch_itr(shuffle=True):
-        if tokens <= 0:
-            return
-        tokens -= batch["ntokens"]
-        yield utils.move_to_cuda(batch) if trainer.cuda else batch
+class Curvature:
+    """The curvature of updates (see `lca.curvature`) on fresh batches of about `tokens` each.
+
+    Dropout is on, as in the loss that is trained on. `seed` is that of the run.
+    """
+
+    def __init__(self, trainer: Trainer, partition: Partition, tokens: int, seed: int) -> None:
+        self._partition = partition
+        self._text = Text(trainer, trainer.cfg.dataset.train_subset)
+        self._tokens, self._seed = tokens, seed
+
+    def measure(
+        self, model: Copy, before: Sequence[Tensor], after: Sequence[Tensor], update: int
+    ) -> Tensor:
+        """Return the curvature of an update, given its number and its parameters."""
+        batch = self._text.fresh(self._tokens, self._seed, update)
+
+        def gradients(values: Sequence[Tensor]) -> list[Tensor]:
+            return model.loss_and_gradients(values, [batch], dropout=update)[1]
+
+        return curvature(gradients, before, after, self._partition)

@@ -1,0 +1,259 @@
+"""Do the values add up over a long training? On plateaus, and at frozen states.
+
+Trains tiny models of the three objectives through fairseq and the plugin, at a constant learning
+rate, on the bundled text, and holds what the log's estimators add up to against the change of the
+loss on the whole training text. On a plateau that change is a small remainder of large terms: an
+estimator with a bias of one sign drifts away. Then, at an early and a late update, the curvature
+is measured on many small batches and on the whole text. Prints Markdown tables, with standard
+errors. At full length it takes about an hour of one core; run it by hand.
+"""
+
+import argparse
+import gzip
+import math
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / folder) for folder in ("src", "", "tests/support")]
+
+BUNDLED = ROOT / "resources/opus/LibreOfficeHelp/v7.4/moses/de-en.txt.zip"
+LANGUAGES = ("en", "de")
+VOCABULARY = 1000
+TOKENS = 256  # of an update
+SAMPLE = 32  # tokens, of a language model
+LAYERS, WIDTH = {"mlm": 2, "clm": 2, "mt": 4}, 32
+RATES = {
+    "adam": ("lca_adam", "--lr=0.003", "--adam-betas=(0.9, 0.98)", "--adam-eps=1e-06"),
+    "sgd": ("lca_sgd", "--lr=0.3", "--momentum=0.9", "--clip-norm=1.0"),
+}
+"""The optimizers and their options."""
+
+
+class Sum(NamedTuple):
+    """A sum over updates with its standard error, in nats per predicted token."""
+
+    value: float
+    error: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ± {self.error:.3f}".replace("-", "−")
+
+
+def write_text(folder: Path, pairs: int | None) -> Path:
+    """Binarise the bundled pairs for translation and, the English side, for language models."""
+    from scripts.data.binarise import binarise
+    from scripts.data.learn_bpe import learn_bpe
+
+    sides = []
+    with zipfile.ZipFile(BUNDLED) as archive:
+        for language in LANGUAGES:
+            lines = archive.read(f"LibreOfficeHelp.de-en.{language}").decode().splitlines()
+            sides.append(lines[:pairs])
+    kept = [pair for pair in zip(*sides, strict=True) if all(3 < len(s.split()) < 60 for s in pair)]
+    text = {}
+    for number, language in enumerate(LANGUAGES):
+        text[language] = folder / f"{language}.gz"
+        with gzip.open(text[language], "wt", encoding="utf-8") as file:
+            file.writelines(f"{pair[number]}\n" for pair in kept)
+    model, dictionary = folder / "spm.model", folder / "dict.txt"
+    learn_bpe(list(text.values()), model, dictionary, VOCABULARY, 10**7)
+    one, other = LANGUAGES
+    binarise({"train_source": text[one]}, model, dictionary, folder / "lm", one, None, 1)
+    both = {"train_source": text[one], "train_target": text[other]}
+    binarise(both, model, dictionary, folder / "mt", one, other, 1)
+    return folder
+
+
+class Training:
+    """A tiny model at a constant learning rate, driven update by update."""
+
+    def __init__(
+        self,
+        data: Path,
+        folder: Path,
+        objective: str,
+        optimizer: str,
+        dropout: float,
+        every: int,
+        tokens: int,
+    ) -> None:
+        from closer_look.training.fairseq_options import STACKS, architecture
+        from trainers import start
+
+        name, *options = RATES[optimizer]
+        sizes = {"layers": LAYERS[objective], "heads": 4, "embed_dim": WIDTH, "ffn_dim": 4 * WIDTH}
+        model = architecture(objective, sizes)
+        options += [f"--{option}={value}" for option, value in model.items()]
+        options += [f"--{stack}-normalize-before" for stack in STACKS[objective]]
+        options += [] if objective == "mt" else [f"--tokens-per-sample={SAMPLE}"]
+        options += [f"--max-tokens={TOKENS}", "--batch-size=1000", f"--dropout={dropout}"]
+        options += [f"--lca-curvature-every={every}", f"--lca-curvature-tokens={tokens}"]
+        data = data / ("mt" if objective == "mt" else "lm")
+        self.folder = folder
+        self.trainer, _ = start(data, folder, objective, *options, optimizer=name)
+        self._samples = self._endless()
+        self._text = self.trainer.lca.curvature._text
+        # Twice as many tokens as there are, so that each sample comes about twice.
+        size = 2 * self._text._tokens * len(self._text._indices)
+        self.whole = self._text.fixed(int(size))
+
+    def _endless(self) -> Iterator[list[dict]]:
+        """Yield the samples of one update after the other, shuffled in every epoch."""
+        for epoch in count(1):
+            yield from (
+                [batch]
+                for batch in self.trainer.get_train_iterator(epoch).next_epoch_itr(shuffle=True)
+            )
+
+    def update(self) -> None:
+        """Make an update."""
+        self.trainer.train_step(next(self._samples))
+
+    def values(self) -> list[torch.Tensor]:
+        """Return a copy of the parameters."""
+        return [value.clone() for value in self.trainer.optimizer.optimizer.values()]
+
+    def copy(self):
+        """Return the model to be measured; see `fairseq_plugin.probe.Copy`."""
+        return sys.modules["fairseq_plugin.probe"].Copy(self.trainer)
+
+    def loss(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return nats and tokens of the whole text, batch by batch, with dropout."""
+        return np.array(self.copy().losses(self.values(), self.whole, dropout=0)).T
+
+
+def change(before, after) -> Sum:
+    """Return the change of the loss per token, with its error from the scatter of the batches."""
+    moved, tokens = after[0] - before[0], after[1]
+    mean = moved.sum() / tokens.sum()
+    return Sum(mean, np.sqrt(((moved - mean * tokens) ** 2).sum()) / tokens.sum())
+
+
+def summed(series: np.ndarray) -> Sum:
+    """Return the sum over the updates, with its error from the differences of successive blocks.
+
+    Blocks are longer than what is correlated in time; differences leave out the trend.
+    """
+    block = max(1, len(series) // 60)
+    blocks = series[: len(series) // block * block].reshape(-1, block).sum(axis=1)
+    return Sum(series.sum(), math.sqrt((np.diff(blocks) ** 2).sum() / 2))
+
+
+def estimates(folder: Path, updates: int) -> dict[str, np.ndarray]:
+    """Return what each estimator of the log makes of each of the first updates, all blocks."""
+    from lca.analysis import logs
+    from lca.recorder import consolidate
+
+    log = folder / "log.parquet"
+    consolidate(folder / "log", log, updates)
+    return {
+        name: sum(row.astype(float) for row in logs.block_rows(log, name, "sum"))
+        for name in logs.estimators(log)
+    }
+
+
+def plateau(training: Training, lengths: list[int]) -> Iterator[tuple]:
+    """Train, and yield for each length the true change and the sum of each estimator."""
+    begin, losses = training.loss(), {}
+    for update in range(1, max(lengths) + 2):
+        training.update()
+        if update in lengths:
+            losses[update] = training.loss()
+    training.trainer.lca.close_part()
+    found = estimates(training.folder, max(lengths))
+    for length, loss in losses.items():
+        sums = {name: summed(row[:length]) for name, row in found.items()}
+        yield length, change(begin, loss), sums
+
+
+def frozen(training: Training, at: list[int], steps: int, repeats: int) -> Iterator[tuple]:
+    """At each of the updates `at`, yield the term at the start of the step, from the whole text
+    and from small batches, as means over the next `steps` updates."""
+    from lca.curvature import curvature
+
+    blocks, text = training.trainer.lca.recorder.partition, training._text
+    tokens = training.trainer.lca.curvature._tokens
+    for update in range(1, max(at) + steps + 1):
+        before = training.values()
+        training.update()
+        if not any(first <= update < first + steps for first in at):
+            continue
+        if update in at:
+            starts, exact, small = [], [], []
+        model, after = training.copy(), training.values()
+
+        def gradients(values, batches, model=model):
+            return model.loss_and_gradients(values, batches)[1]
+
+        def total(batches):
+            found = curvature(lambda values: gradients(values, batches), before, after, blocks)
+            return float(found[:, 0].sum())
+
+        slope = gradients(before, training.whole)
+        moves = [new - old for old, new in zip(before, after, strict=True)]
+        starts.append(sum(float(g @ move) for g, move in zip(slope, moves, strict=True)))
+        exact.append(total(training.whole))
+        drawn = [[text.fresh(tokens, seed, update)] for seed in range(1, repeats + 1)]
+        small.append([total(batch) for batch in drawn])
+        if len(starts) == steps:
+            yield update - steps + 1, np.array(starts), np.array(exact), np.array(small)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--updates", type=int, default=6000)
+    parser.add_argument("--objectives", nargs="+", default=["mlm", "clm", "mt"])
+    parser.add_argument("--optimizers", nargs="+", default=["adam"], choices=RATES)
+    parser.add_argument("--pairs", type=int, help="of the bundled text, by default all")
+    parser.add_argument("--every", type=int, default=8, help="updates of a stratum")
+    parser.add_argument("--tokens", type=int, default=64, help="of a batch for curvature")
+    parser.add_argument("--dropout", type=float, default=0.1)
+    parser.add_argument("--only", choices=["plateau", "frozen"])
+    parser.add_argument("--steps", type=int, default=5, help="updates at each frozen state")
+    parser.add_argument("--repeats", type=int, default=40, help="batches for each of them")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    lengths = sorted({max(1, arguments.updates // part) for part in (6, 2, 1)})
+    with tempfile.TemporaryDirectory() as name:
+        folder = write_text(Path(name), arguments.pairs)
+        cases = [(o, rule) for o in arguments.objectives for rule in arguments.optimizers]
+        sampling = arguments.every, arguments.tokens
+        if arguments.only != "frozen":
+            print("| model | updates | true change | trapezoid | next-batch | own-batch |")
+            print("|---|---|---|---|---|---|", flush=True)
+            for objective, rule in cases:
+                place = folder / f"plateau-{objective}-{rule}"
+                training = Training(folder, place, objective, rule, arguments.dropout, *sampling)
+                for length, true, sums in plateau(training, lengths):
+                    cells = [sums[name] for name in ("trapezoid", "next_batch", "own_batch")]
+                    row = [f"{objective}, {rule}", f"{length:,}", true, *cells]
+                    print(f"| {' | '.join(map(str, row))} |", flush=True)
+        if arguments.only != "plateau":
+            print("\n| model | update | start of the step | by small batches | bias |")
+            print("|---|---|---|---|---|", flush=True)
+            for objective, rule in cases:
+                place = folder / f"frozen-{objective}-{rule}"
+                training = Training(folder, place, objective, rule, 0.0, *sampling)
+                at = [20, max(40, arguments.updates // 2)]
+                sizes = arguments.steps, arguments.repeats
+                for update, starts, exact, small in frozen(training, at, *sizes):
+                    apart = (exact - small.mean(axis=1)).mean() / starts.mean()
+                    scatter = (small.var(axis=1, ddof=1) / small.shape[1]).mean() / len(small)
+                    bias = Sum(100 * apart, abs(100 * math.sqrt(scatter) / starts.mean()))
+                    found = starts.mean() * (1 + apart)
+                    row = [f"{objective}, {rule}", update, f"{starts.mean():.5f}", f"{found:.5f}"]
+                    print(f"| {' | '.join(map(str, row))} | {bias} % |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

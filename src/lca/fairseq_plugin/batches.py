@@ -1,0 +1,82 @@
+"""Batches drawn at random from the text of a fairseq run, apart from those it trains on."""
+
+import numpy as np
+from fairseq import utils
+from fairseq.data import data_utils
+from fairseq.trainer import Trainer
+
+SEED = 0
+"""Of fixed batches and of dropout on them: the same in runs with different seeds."""
+
+BATCHES = 32
+"""The least number of fixed batches: their scatter tells how certain a loss is."""
+
+BATCH = 1024
+"""Tokens of a fixed batch, at most about; so many that any card holds them in float32."""
+
+FIXED_MASKS, FRESH_MASKS = 2**20, 2**21
+"""From these epochs on masks are drawn for fixed and for fresh batches: no training gets there."""
+
+
+class Text:
+    """A subset of the data, from which batches are drawn: a copy that the training does not use.
+
+    What depends on the epoch, as the masks of a masked language model do, is drawn anew for every
+    batch, and never what was trained on. Raises `FileNotFoundError` if there is no such subset.
+    """
+
+    def __init__(self, trainer: Trainer, subset: str) -> None:
+        self._trainer, task = trainer, trainer.task
+        in_use = task.datasets.get(subset)
+        task.load_dataset(subset, epoch=1)
+        self._dataset = task.datasets.pop(subset)
+        if in_use is not None:
+            task.datasets[subset] = in_use
+        with data_utils.numpy_seed(SEED):
+            indices = self._dataset.ordered_indices()
+        longest = utils.resolve_max_positions(task.max_positions(), trainer._model.max_positions())
+        indices = task.filter_indices_by_size(
+            indices, self._dataset, longest, ignore_invalid_inputs=True
+        )
+        self._indices = np.sort(np.asarray(indices))
+        some = np.random.default_rng(SEED).choice(self._indices, 1000)
+        self._tokens = float(np.mean([self._dataset.num_tokens(index) for index in some]))
+        """Of a sample, on average."""
+
+    def fixed(self, tokens: int) -> list[dict]:
+        """Return `BATCHES` batches or more with about `tokens` in all, the same ones each time.
+
+        Each sample comes once before one comes again.
+        """
+        number = max(BATCHES, -(-tokens // BATCH))
+        size = self._samples(tokens / number)
+        random, order = np.random.default_rng(SEED), np.array([], int)
+        batches = []
+        for batch in range(number):
+            while len(order) < size:
+                order = np.concatenate([order, random.permutation(self._indices)])
+            samples, order = order[:size], order[size:]
+            batches.append(self._batch(samples, FIXED_MASKS + batch))
+        return batches
+
+    def fresh(self, tokens: int, seed: int, update: int) -> dict:
+        """Return a batch of about `tokens`, another one for every seed and update."""
+        random = np.random.default_rng([seed, update])
+        samples = random.choice(self._indices, self._samples(tokens))
+        return self._batch(samples, FRESH_MASKS + update)
+
+    def _samples(self, tokens: float) -> int:
+        """Return how many samples have about so many tokens."""
+        return max(1, round(tokens / self._tokens))
+
+    def _batch(self, samples: np.ndarray, epoch: int) -> dict:
+        self._dataset.set_epoch(epoch)
+        batch = self._dataset.collater([self._dataset[int(index)] for index in samples])
+        return utils.move_to_cuda(batch) if self._trainer.cuda else batch
+
+
+def predicted_tokens(batch: dict, padding: int | None) -> int:
+    """Return how many tokens a batch predicts: those of its target, if it has one."""
+    if "target" not in batch:
+        return int(batch["ntokens"])
+    return int((batch["target"] != padding).sum())
