@@ -24,10 +24,10 @@ BYTES = {"LCA": 28, "LCA, trapezoid too": 32, "copy on the device": 8}
 def steps() -> tuple[int, dict[str, Callable]]:
     """Return the number of parameters, and the step of every variant."""
     from fairseq.optim.adam import Adam as FairseqAdam
+    from lca.optimizer import Adam
     from optimizer import SETTINGS, paper_model
 
     from lca.blocks import partition
-    from lca.optimizer import Adam
 
     model = paper_model()
     part = partition(model)

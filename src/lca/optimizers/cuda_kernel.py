@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .blocks import Slice
+from ..blocks import Slice
 
 WIDTHS = (64, 128, 256, 512, 1024)
 """Elements that a run may have; longer ones are cut."""
@@ -76,10 +76,15 @@ def _kernel(
     fresh2,
     size,
     decay,
+    keep,
     eps,
+    root,
+    penalty,
     last_size,
     last_decay,
+    last_keep,
     last_eps,
+    last_root,
     has_v: tl.constexpr,
     at_once: tl.constexpr,
     width: tl.constexpr,
@@ -96,20 +101,21 @@ def _kernel(
     m = tl.load(m_ + at, mask=here, other=0.0)
     if has_v:
         v = tl.load(v_ + at, mask=here, other=0.0)
-        descent = last_size * m / (tl.sqrt_rn(v) + last_eps) + last_decay * theta
-        moved_last = -descent / (1 - last_decay)
+        descent = last_size * m / (tl.sqrt_rn(v) / last_root + last_eps) + last_decay * theta
+        moved_last = -descent / last_keep
     else:
         v = m  # not looked at
         moved_last = -last_size * m
     _store(g * moved_last, following, row, rows)
 
     if has_v:
-        m = beta1 * m + fresh1 * g
-        v = beta2 * v + fresh2 * g * g
-        updated = theta - decay * theta - size * m / (tl.sqrt_rn(v) + eps)
+        pushed = g + penalty * theta
+        m = beta1 * m + fresh1 * pushed
+        v = beta2 * v + fresh2 * pushed * pushed
+        updated = theta - decay * theta - size * m / (tl.sqrt_rn(v) / root + eps)
         tl.store(v_ + at, v, mask=here)
     else:
-        m = beta1 * m + g + decay * theta
+        m = beta1 * m + g + penalty * theta
         updated = theta - size * m
     _store(g * (updated - theta), own, row, rows)
     tl.store(theta_ + at, updated, mask=here)
