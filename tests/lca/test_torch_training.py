@@ -176,6 +176,13 @@ def test_next_batch_knows_the_settings_of_the_update_before():
     assert found == pytest.approx(expected, rel=1e-4)
 
 
+def test_before_the_first_update_there_was_none(implementation):
+    ours, _ = both(*PAIRS[0])
+    train(*ours, range(1))
+    assert torch.isfinite(ours[1].allocations["own_batch"]).all()
+    assert not ours[1].allocations["next_batch"].any()
+
+
 def test_parameters_are_told_by_identity_not_by_size():
     model = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False))
     first, second = model.parameters()

@@ -31,8 +31,8 @@ class Step(NamedTuple):
     penalty: float = 0.0
 
 
-STAY = Step(0.0)
-"""The update that was none."""
+STAY = Step(0.0, eps=1.0)
+"""The update that was none; moments of zero are divided by eps."""
 
 
 class Job(NamedTuple):
