@@ -17,20 +17,18 @@ from torch import nn
 
 sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("src", "", "tests/support")]
 
-BYTES = {"LCA": 28, "LCA, trapezoid too": 32, "copy on the device": 8}
+BYTES = {"LCA": 28, "copy on the device": 8}
 """That a variant has to move for each element, where it is known."""
 
 
 def steps() -> tuple[int, dict[str, Callable]]:
     """Return the number of parameters, and the step of every variant."""
     from fairseq.optim.adam import Adam as FairseqAdam
-    from lca.optimizer import Adam
     from optimizer import SETTINGS, paper_model
 
-    from lca.blocks import partition
+    from lca import optimizers
 
     model = paper_model()
-    part = partition(model)
 
     def flat() -> nn.Parameter:
         parameter = nn.Parameter(
@@ -39,22 +37,17 @@ def steps() -> tuple[int, dict[str, Callable]]:
         parameter.grad = torch.randn_like(parameter) * 1e-3
         return parameter
 
-    def attached() -> Adam:
-        optimizer = Adam([flat()], **SETTINGS)
-        optimizer.attach(part)
+    def attached() -> optimizers.FairseqAdam:
+        optimizer = optimizers.FairseqAdam([flat()], **SETTINGS)
+        optimizer.attach(model)
         return optimizer
 
-    plain, lca, trapezoid = FairseqAdam([flat()], **SETTINGS), attached(), attached()
+    plain, lca = FairseqAdam([flat()], **SETTINGS), attached()
     source, target = flat().detach(), flat().detach()
 
-    def with_part() -> None:
-        trapezoid.keep_part(trapezoid.gradients())
-        trapezoid.step()
-
-    return part.numel, {
+    return source.numel(), {
         "fairseq's Adam": plain.step,
         "LCA": lca.step,
-        "LCA, trapezoid too": with_part,
         "copy on the device": lambda: target.copy_(source),
     }
 

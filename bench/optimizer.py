@@ -54,17 +54,6 @@ def lca(model: nn.Module):
     return attached(model).step
 
 
-def lca_with_trapezoid(model: nn.Module):
-    """Return the same with what the trapezoid needs, the copy of the gradient included."""
-    optimizer = attached(model)
-
-    def with_part():
-        optimizer.keep_part([parameter.grad for parameter in model.parameters()])
-        optimizer.step()
-
-    return with_part
-
-
 def naive(model: nn.Module):
     """Return fairseq's step with what one would write first: own-batch sums per tensor."""
     step = plain(model)
@@ -81,7 +70,6 @@ def naive(model: nn.Module):
 VARIANTS = {
     "fairseq's Adam": plain,
     "LCA": lca,
-    "LCA, trapezoid too": lca_with_trapezoid,
     "fairseq's Adam, clone and dot": naive,
 }
 

@@ -101,10 +101,9 @@ class Training:
         self.folder = folder
         self.trainer, _ = start(data, folder, objective, *options, optimizer=name)
         self._samples = self._endless()
-        self._text = self.trainer.lca.curvature._text
+        self.text, self.tokens = self.trainer.lca.curvature.text, tokens
         # Twice as many tokens as there are, so that each sample comes about twice.
-        size = 2 * self._text._tokens * len(self._text._indices)
-        self.whole = self._text.fixed(int(size))
+        self.whole = self.text.fixed(2 * self.text.tokens)
 
     def _endless(self) -> Iterator[list[dict]]:
         """Yield the samples of one update after the other, shuffled in every epoch."""
@@ -175,37 +174,58 @@ def plateau(training: Training, lengths: list[int]) -> Iterator[tuple]:
         yield length, change(begin, loss), sums
 
 
-def frozen(training: Training, at: list[int], steps: int, repeats: int) -> Iterator[tuple]:
-    """At each of the updates `at`, yield the term at the start of the step, from the whole text
-    and from small batches, as means over the next `steps` updates."""
+class Frozen(NamedTuple):
+    """What is known of a single step, in nats per predicted token."""
+
+    start: float
+    """The term at its start, g * dtheta, with the gradient of the whole text."""
+    curvature: float
+    """The curvature of the whole text."""
+    small: np.ndarray
+    """The curvature as small batches find it."""
+
+
+def frozen(training: Training, at: list[int], steps: int, repeats: int) -> Iterator[list[Frozen]]:
+    """For each of the updates `at`, yield what is known of the `steps` that begin with it."""
+    done = 0
+    for first in at:
+        while done < first - 1:
+            training.update()
+            done += 1
+        found = []
+        for done in range(first, first + steps):
+            before = training.values()
+            training.update()
+            found.append(_of_step(training, before, training.values(), done, repeats))
+        yield found
+
+
+def _of_step(training: Training, before: list, after: list, update: int, repeats: int) -> Frozen:
     from lca.curvature import curvature
 
-    blocks, text = training.trainer.lca.recorder.partition, training._text
-    tokens = training.trainer.lca.curvature._tokens
-    for update in range(1, max(at) + steps + 1):
-        before = training.values()
-        training.update()
-        if not any(first <= update < first + steps for first in at):
-            continue
-        if update in at:
-            starts, exact, small = [], [], []
-        model, after = training.copy(), training.values()
+    model, text = training.copy(), training.text
+    partition = training.trainer.lca.recorder.partition
 
-        def gradients(values, batches, model=model):
-            return model.loss_and_gradients(values, batches)[1]
+    def measured(batches: list[dict]) -> float:
+        found = curvature(
+            lambda values: model.loss_and_gradients(values, batches)[1], before, after, partition
+        )
+        return float(found[:, 0].sum())
 
-        def total(batches):
-            found = curvature(lambda values: gradients(values, batches), before, after, blocks)
-            return float(found[:, 0].sum())
+    slope = model.loss_and_gradients(before, training.whole)[1]
+    terms = [float(g @ (new - old)) for g, old, new in zip(slope, before, after, strict=True)]
+    drawn = [[text.fresh(training.tokens, seed, update)] for seed in range(1, repeats + 1)]
+    return Frozen(sum(terms), measured(training.whole), np.array([measured(b) for b in drawn]))
 
-        slope = gradients(before, training.whole)
-        moves = [new - old for old, new in zip(before, after, strict=True)]
-        starts.append(sum(float(g @ move) for g, move in zip(slope, moves, strict=True)))
-        exact.append(total(training.whole))
-        drawn = [[text.fresh(tokens, seed, update)] for seed in range(1, repeats + 1)]
-        small.append([total(batch) for batch in drawn])
-        if len(starts) == steps:
-            yield update - steps + 1, np.array(starts), np.array(exact), np.array(small)
+
+def bias(steps: list[Frozen]) -> tuple[float, Sum]:
+    """Return the mean term at the start, and in percent of it how far what small batches make of
+    it (the end less their curvature) is off."""
+    start = np.mean([step.start for step in steps])
+    apart = [step.curvature - step.small.mean() for step in steps]
+    errors = [step.small.var(ddof=1) / len(step.small) for step in steps]
+    error = math.sqrt(sum(errors)) / len(steps)
+    return start, Sum(100 * np.mean(apart) / start, 100 * error / abs(start))
 
 
 def main() -> None:
@@ -239,20 +259,19 @@ def main() -> None:
                     row = [f"{objective}, {rule}", f"{length:,}", true, *cells]
                     print(f"| {' | '.join(map(str, row))} |", flush=True)
         if arguments.only != "plateau":
-            print("\n| model | update | start of the step | by small batches | bias |")
-            print("|---|---|---|---|---|", flush=True)
+            print("\n| model | updates | start of the step | bias by small batches, % |")
+            print("|---|---|---|---|", flush=True)
             for objective, rule in cases:
                 place = folder / f"frozen-{objective}-{rule}"
                 training = Training(folder, place, objective, rule, 0.0, *sampling)
                 at = [20, max(40, arguments.updates // 2)]
-                sizes = arguments.steps, arguments.repeats
-                for update, starts, exact, small in frozen(training, at, *sizes):
-                    apart = (exact - small.mean(axis=1)).mean() / starts.mean()
-                    scatter = (small.var(axis=1, ddof=1) / small.shape[1]).mean() / len(small)
-                    bias = Sum(100 * apart, abs(100 * math.sqrt(scatter) / starts.mean()))
-                    found = starts.mean() * (1 + apart)
-                    row = [f"{objective}, {rule}", update, f"{starts.mean():.5f}", f"{found:.5f}"]
-                    print(f"| {' | '.join(map(str, row))} | {bias} % |", flush=True)
+                found = frozen(training, at, arguments.steps, arguments.repeats)
+                for first, steps in zip(at, found, strict=True):
+                    start, apart = bias(steps)
+                    updates = f"{first}–{first + arguments.steps - 1}"
+                    print(
+                        f"| {objective}, {rule} | {updates} | {start:.5f} | {apart} |", flush=True
+                    )
 
 
 if __name__ == "__main__":

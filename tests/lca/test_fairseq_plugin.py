@@ -126,7 +126,7 @@ def test_the_loss_is_kept_batch_by_batch(data, tmp_path, objective):
 def test_fixed_and_fresh_masks_are_not_those_of_the_training(data, tmp_path):
     """What a masked language model predicts of a sentence depends on the epoch."""
     trainer, _ = start(data, tmp_path, "mlm", "--lca-curvature-every=1")
-    text = trainer.lca.curvature._text
+    text = trainer.lca.curvature.text
     fixed, trained = set(), set()
     for batch in text.fixed(1100):
         fixed |= targets(batch)
@@ -155,7 +155,7 @@ def test_curvature_equals_plain_autograd(data, tmp_path, objective, precision):
     models = [model_of(trainer)]
     trainer.train_step(batches[1])
     models.append(model_of(trainer))
-    batch = trainer.lca.curvature._text.fresh(60, trainer.cfg.common.seed, update=2)
+    batch = trainer.lca.curvature.text.fresh(60, trainer.cfg.common.seed, update=2)
     assert 40 <= batch["ntokens"] <= 80
     gradients_ = []
     for model in models:

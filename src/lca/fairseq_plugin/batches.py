@@ -40,8 +40,13 @@ class Text:
         )
         self._indices = np.sort(np.asarray(indices))
         some = np.random.default_rng(SEED).choice(self._indices, 1000)
-        self._tokens = float(np.mean([self._dataset.num_tokens(index) for index in some]))
-        """Of a sample, on average."""
+        self._length = float(np.mean([self._dataset.num_tokens(index) for index in some]))
+        """Tokens of a sample, on average."""
+
+    @property
+    def tokens(self) -> int:
+        """About how many tokens the text has."""
+        return round(self._length * len(self._indices))
 
     def fixed(self, tokens: int) -> list[dict]:
         """Return `BATCHES` batches or more with about `tokens` in all, the same ones each time.
@@ -67,7 +72,7 @@ class Text:
 
     def _samples(self, tokens: float) -> int:
         """Return how many samples have about so many tokens."""
-        return max(1, round(tokens / self._tokens))
+        return max(1, round(tokens / self._length))
 
     def _batch(self, samples: np.ndarray, epoch: int) -> dict:
         self._dataset.set_epoch(epoch)

@@ -121,14 +121,14 @@ class Curvature:
 
     def __init__(self, trainer: Trainer, partition: Partition, tokens: int, seed: int) -> None:
         self._partition = partition
-        self._text = Text(trainer, trainer.cfg.dataset.train_subset)
+        self.text = Text(trainer, trainer.cfg.dataset.train_subset)
         self._tokens, self._seed = tokens, seed
 
     def measure(
         self, model: Copy, before: Sequence[Tensor], after: Sequence[Tensor], update: int
     ) -> Tensor:
         """Return the curvature of an update, given its number and its parameters."""
-        batch = self._text.fresh(self._tokens, self._seed, update)
+        batch = self.text.fresh(self._tokens, self._seed, update)
 
         def gradients(values: Sequence[Tensor]) -> list[Tensor]:
             return model.loss_and_gradients(values, [batch], dropout=update)[1]
