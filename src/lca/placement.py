@@ -118,7 +118,7 @@ def place(model: nn.Module, rules: Iterable[Rule] = ()) -> list[Placement]:
     `rules` come first. Raises `ValueError` where a rule's heads or components do not divide a
     tensor.
     """
-    model = _unwrapped(model)
+    model = unwrapped(model)
     reader = _Reader(model)
     compiled = [(re.compile(rule.pattern), rule) for rule in rules]
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -366,7 +366,7 @@ class _Reader:
         return bool(_CROSS.search(self._within_layer(root)))
 
 
-def _unwrapped(model: nn.Module) -> nn.Module:
+def unwrapped(model: nn.Module) -> nn.Module:
     """Return the model within those of `torch.compile` and of data-parallel training."""
     while isinstance(model, _WRAPPERS) or hasattr(model, "_orig_mod"):
         model = getattr(model, "_orig_mod", None) or model.module

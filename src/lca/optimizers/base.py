@@ -98,8 +98,7 @@ class LcaOptimizer(torch.optim.Optimizer):
         self.last_lr = 0.0
         """The learning rate of the last step."""
         self.clip_coefficient: float | Tensor = 1.0
-        """What clipping multiplied the gradient by: undone in the allocations. 1 again after
-        `zero_grad`."""
+        """What clipping multiplied the gradient by: undone in the allocations of the next step."""
 
     @staticmethod
     def _betas(group: dict) -> tuple[float, float]:
@@ -174,11 +173,6 @@ class LcaOptimizer(torch.optim.Optimizer):
             flat[index][start : start + size]
             for (index, start), size in zip(self._places, sizes, strict=True)
         ]
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Clear the gradients, and forget how they were clipped."""
-        super().zero_grad(set_to_none)
-        self.clip_coefficient = 1.0
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
