@@ -10,6 +10,7 @@ from closer_look.analysis.frames import read
 from closer_look.drawing.style import (
     ESTIMATOR_COLOURS,
     ESTIMATORS,
+    INTERVAL,
     OBJECTIVES,
     UNIT,
     draw_band,
@@ -19,6 +20,7 @@ from closer_look.drawing.style import (
     signed,
 )
 from closer_look.jobs.job import job
+from lca.analysis.uncertainty import percent, ratio_error
 
 COLUMNS = ["objective", "seed", "estimator", "update", "sum"]
 
@@ -37,9 +39,10 @@ def draw(completeness: pd.DataFrame, curves: pd.DataFrame) -> Figure:
     """Draw a panel for each objective: the true change of the loss, and each estimator's sum.
 
     The arguments are as of `lca.analysis.completeness` and `lca.analysis.curves`, of one run for
-    each objective; of several seeds a line is the mean, in a band from the smallest to the largest.
-    At a line's end stands by how much the sum misses the true change, relative to it. An objective
-    that was not probed is left out.
+    each objective. A line is in a band, its interval of 95 %; of several seeds it is the mean, and
+    the band goes from the smallest to the largest. At a line's end stands what share of the true
+    change the sum is, with the standard error, of several seeds that of one. An objective that was
+    not probed is left out.
     """
     completeness = completeness[completeness["estimator"].isin(curves["estimator"])]
     found = objectives(completeness)
@@ -68,30 +71,59 @@ def cumulative(curves: pd.DataFrame) -> pd.DataFrame:
 
 def _draw(panel: Axes, rows: pd.DataFrame, curves: pd.DataFrame) -> None:
     """Draw one run, as far as the true change is known."""
-    by_update = rows.drop_duplicates(["seed", "update"]).groupby("update")["change"]
-    truth = by_update.mean()
-    end, last_update = truth.iloc[-1], truth.index[-1]
+    truth = _interval(rows.drop_duplicates(["seed", "update"]), "change")
+    end, last_update = truth["mean"].iloc[-1], truth.index[-1]
     seeds = pd.concat([cumulative(of_seed) for _, of_seed in curves.groupby("seed")])
     seeds = seeds.loc[seeds.index <= last_update, [name for name in ESTIMATORS if name in seeds]]
-    sums = seeds.groupby(level="update")
     bottom, top = -ROOM * abs(end), (ROOM - 1) * abs(end)
-    shown, low, high = sums.mean(), sums.min(), sums.max()
-    _set_limits(panel, pd.concat([shown.clip(bottom, top), truth]))
-    labels = [(end, f"loss {signed(end, '.2f')}", "black")]
+    shown = seeds.groupby(level="update").mean()
+    _set_limits(panel, pd.concat([shown.clip(bottom, top), truth["mean"]]))
+    labels = [(end, _change_label(rows), "black")]
     for estimator, line in shown.items():
         colour, last = ESTIMATOR_COLOURS[estimator], line.iloc[-1]
         panel.plot(line.index, line, color=colour, linewidth=2)
-        draw_band(panel, line.index, low[estimator], high[estimator], colour)
-        text = f"{ESTIMATORS[estimator]} {signed(100 * (last / end - 1), '+.0f')} %"
+        of_estimator = rows[rows["estimator"] == estimator]
+        band = _interval(of_estimator, "lca")
+        draw_band(panel, band.index, band["low"], band["high"], colour)
+        text = f"{ESTIMATORS[estimator]} {_share(of_estimator)}"
         if bottom <= last <= top:
             labels.append((last, text, colour))
         else:
             text = f"{text}\n(to {signed(last, '.1f')}) {'↓' if last < bottom else '↑'}"
             _label_exit(panel, line, text, colour)
-    panel.plot(truth.index, truth, color="black", linewidth=2.6, marker="o", markersize=4)
-    draw_band(panel, truth.index, by_update.min(), by_update.max(), "black")
+    panel.plot(truth.index, truth["mean"], color="black", linewidth=2.6, marker="o", markersize=4)
+    draw_band(panel, truth.index, truth["low"], truth["high"], "black")
     panel.set_xlim(0, last_update)
     _label_ends(panel, labels)
+
+
+def _interval(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return the mean, low and high of a column by update: over the seeds, or by its error."""
+    seeds = rows.groupby("update")[column].agg(["mean", "min", "max"])
+    if rows["seed"].nunique() > 1:
+        return seeds.rename(columns={"min": "low", "max": "high"})
+    half = INTERVAL * rows.set_index("update")[f"{column}_se"]
+    return seeds.assign(low=seeds["mean"] - half, high=seeds["mean"] + half)
+
+
+def _share(rows: pd.DataFrame) -> str:
+    """Return what share of the true change an estimator's sum is in the end, as text."""
+    ends = rows[rows["update"] == rows["update"].max()]
+    errors = ratio_error(ends["lca"], ends["change"], ends["lca_se"], ends["change_se"])
+    return percent((ends["lca"] / ends["change"]).mean(), _typical(errors))
+
+
+def _change_label(rows: pd.DataFrame) -> str:
+    """Return the true change in the end, as text."""
+    ends = rows[rows["update"] == rows["update"].max()].drop_duplicates("seed")
+    error = _typical(ends["change_se"])
+    text = f"loss {signed(ends['change'].mean(), '.2f')}"
+    return text if np.isnan(error) else f"{text} ± {error:.2f}"
+
+
+def _typical(errors: pd.Series) -> float:
+    """Return the error of one seed: the root of the mean square, NaN if one is unknown."""
+    return float(np.sqrt((errors**2).mean(skipna=False)))
 
 
 def _set_limits(panel: Axes, shown: pd.DataFrame) -> None:

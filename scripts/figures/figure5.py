@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from closer_look.analysis.frames import read
 from closer_look.drawing import layers
+from closer_look.drawing.bars import contributions
 from closer_look.drawing.style import (
     COLOURS,
     COMPONENTS,
@@ -38,7 +39,8 @@ def draw(
 ) -> Figure:
     """Draw the contribution, -LCA, of every run over its layers.
 
-    Of several seeds a line is the mean, in a band from the smallest to the largest.
+    A line is in a band, its interval of 95 %; of several seeds it is the mean, and the band goes
+    from the smallest to the largest.
 
     `totals` as of `lca.analysis.totals`, with the columns of `style.RUN`. `dashed` are the runs to
     draw dashed, as CORPUS/OBJECTIVE/LANGUAGES. In translation a line breaks between the stacks.
@@ -74,13 +76,12 @@ def draw(
 def _draw_line(panel: Axes, totals: pd.DataFrame, style: dict) -> None:
     """Draw one component of one run: a line for each stack."""
     places = layers.places(totals)
-    contributions = totals.assign(lca=-totals["lca"]).groupby(["stack", "layer"])["lca"]
-    seeds = contributions.agg(["mean", "min", "max"]).reindex(places)
+    found = contributions(totals).reindex(places)
     positions = pd.Series(range(1, len(places) + 1), places)
     for stack in places.get_level_values("stack").unique():
-        of_stack = seeds.loc[stack]
+        of_stack = found.loc[stack]
         panel.plot(positions[stack], of_stack["mean"], **style)
-        draw_band(panel, positions[stack], of_stack["min"], of_stack["max"], style["color"])
+        draw_band(panel, positions[stack], of_stack["low"], of_stack["high"], style["color"])
 
 
 def _label_axes(axes: np.ndarray) -> None:

@@ -12,14 +12,20 @@ _NAMES = {
     "Adam": "optimizers",
     "AdamW": "optimizers",
     "SGD": "optimizers",
-    "per_block": "allocation",
+    "Recording": "recording",
+    "Rule": "blocks",
     "partition": "blocks",
+    "per_block": "allocation",
+    "read": "reading",
+    "record": "recording",
 }
 """What the package offers by name, and the module that is loaded for it."""
 
 
 def __getattr__(name: str):
     """Load what is asked for: readers of logs need no PyTorch, and trainings no pandas."""
+    if name == "plot":
+        return import_module(".plot", __name__)
     if name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_NAMES[name]}", __name__), name)

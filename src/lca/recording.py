@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from . import LAGS
-from .blocks import Partition, partition
+from .blocks import Partition
 from .curvature import Schedule, curvature
 from .optimizers import LcaOptimizer
 from .placement import unwrapped

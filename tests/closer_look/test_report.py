@@ -190,7 +190,14 @@ def test_a_run_is_summarised():
     assert (run.name, run.objective, run.updates) == (MLM.name, "mlm", 400)
     assert run.first_loss > run.last_loss == pytest.approx(report_tables.LAST)
     assert run.shares == pytest.approx(report_tables.ESTIMATORS)
+    assert run.share_texts["trapezoid"] == "100.0 ± 3.2 %"  # sqrt(0.09**2 + 0.03**2) of 3 nats
     assert (run.duration, run.device) == (timedelta(minutes=30), "Some CPU")
+
+
+def test_without_a_standard_error_a_share_has_no_decimals():
+    run = summary()
+    run = replace(run, completeness=run.completeness.query("reference != 'dropout'"))
+    assert run.share_texts["trapezoid"] == "100 %"
 
 
 def test_an_attempt_says_what_it_ran_on_and_by_which_code():

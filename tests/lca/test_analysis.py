@@ -87,7 +87,7 @@ def test_a_mean_is_not_lost_in_rounding():
 
 def test_totals_are_the_sums_of_the_columns(log, raw):
     found = totals(log, head_curves(log))
-    assert list(found) == ["estimator", *LABELS, "head", "elements", "lca"]
+    assert list(found) == ["estimator", *LABELS, "head", "elements", "lca", "se"]
     sums = raw.sum()
     expected = {
         name: sums[name]
@@ -161,6 +161,17 @@ def test_without_heads_there_is_nothing_of_heads(tmp_path):
     path = write_log(tmp_path / "log.parquet", {"w1": [-1, 2]})
     assert len(head_curves(path)) == 0
     assert totals(path, head_curves(path))[["head", "lca"]].values.tolist() == [[0, 1]]
+
+
+def test_the_standard_errors_of_totals_are_those_of_their_noise(log, raw):
+    """The noise of a synthetic log is independent, and `Character.noise` times the true change."""
+    found = totals(log, head_curves(log)).query("estimator == 'next_batch' and component == 'w1'")
+    for row in found.itertuples():
+        sums = raw[f"next_batch/sum/{row.stack}.{row.layer}.w1"]
+        noise = np.sqrt((sums.diff().dropna() ** 2).sum() / 2)
+        assert 0.7 < row.se / noise < 1.5
+    heads = totals(log, head_curves(log)).query("head > 0 and estimator == 'next_batch'")
+    assert heads["se"].between(0, 2 * heads["lca"].abs(), inclusive="neither").all()
 
 
 def test_head_curves_are_means_of_longer_windows(log, raw):

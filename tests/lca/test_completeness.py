@@ -1,9 +1,11 @@
 """Tables of how far LCA is from the truth, from a log whose every number is known."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+import synthetic
 import toys
 from lca import LAGS
 from lca.allocation import empty
@@ -82,6 +84,46 @@ def test_the_summary_is_of_the_end_and_of_the_worst_moment(log):
     assert row["gap"] == pytest.approx(3.0, rel=1e-3)
     assert row["worst"] == pytest.approx(3.0, rel=1e-3)
     assert found.loc[("train", "probe"), "gap"] == pytest.approx(0.0, abs=1e-3)
+
+
+@pytest.fixture(scope="module")
+def long_log(tmp_path_factory):
+    path = tmp_path_factory.mktemp("log") / "log.parquet"
+    synthetic.write_log(path, "clm", 300, probe_every=50, layers=2, heads=2, width=8, vocabulary=20)
+    return path
+
+
+def test_the_error_of_the_change_is_the_paired_scatter_over_batches(long_log):
+    found = rows(long_log, "dropout", "own_batch").set_index("update")
+    raw = pd.read_parquet(long_log).set_index("update")
+    before = np.stack(raw.loc[[1], "dropout/before_by_batch"])[0]
+    tokens = np.array(synthetic.BATCH_TOKENS)
+    for update in (50, 300):
+        changes = np.array(raw.loc[update, "dropout/after_by_batch"]) - before
+        mean = (changes * tokens).sum() / tokens.sum()
+        assert mean == pytest.approx(found.loc[update, "change"], rel=1e-3)
+        ratio = np.sqrt((tokens**2 * (changes - mean) ** 2).sum() * 32 / 31) / tokens.sum()
+        assert found.loc[update, "change_se"] == pytest.approx(ratio, rel=0.06)
+    assert found.loc[0, "change_se"] == found.loc[0, "lca_se"] == 0
+
+
+def test_the_error_of_the_sum_grows_along_the_run_and_goes_into_the_gap(long_log):
+    found = rows(long_log, "dropout", "next_batch")
+    assert found["lca_se"].is_monotonic_increasing and found["lca_se"].iloc[-1] > 0
+    end = summary(completeness(long_log)).set_index(["reference", "estimator"])
+    row = end.loc[("dropout", "next_batch")]
+    assert row["lca_se"] == found["lca_se"].iloc[-1]
+    share = 1 + row["gap"]
+    expected = abs(share) * np.hypot(row["lca_se"] / row["lca"], row["change_se"] / row["change"])
+    assert row["gap_se"] == pytest.approx(expected)
+
+
+def test_what_is_not_known_batch_by_batch_has_no_error(long_log):
+    end = summary(completeness(long_log)).set_index(["reference", "estimator"])
+    assert np.isnan(end.loc[("train", "next_batch"), "change_se"])
+    assert np.isnan(end.loc[("train", "next_batch"), "gap_se"])
+    assert end.loc[("train", "next_batch"), "lca_se"] > 0
+    assert np.isnan(end.loc[("train", "probe"), "lca_se"])
 
 
 def test_probes_are_listed_block_by_block(log):

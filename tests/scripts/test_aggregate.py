@@ -46,6 +46,7 @@ def test_the_summary_says_how_far_every_estimator_is_from_the_truth(log, tmp_pat
         row = found.loc[key]
         assert row["gap"] == pytest.approx((lca - change) / change, rel=1e-2, abs=1e-3)
         assert row["worst"] >= abs(row["gap"]) * 0.99
+    assert list(found) == ["change", "change_se", "lca", "lca_se", "gap", "gap_se", "worst"]
 
 
 def test_tables_are_small(log, tmp_path):

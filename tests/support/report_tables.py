@@ -106,8 +106,9 @@ def _of_estimator(labels, sums, ends, heads, estimator, rng) -> dict[str, pd.Dat
     head_curves["sum"] = parts.reshape(len(parts), -1, group).mean(axis=-1).ravel()
 
     total = sums @ widths
-    whole = labels.assign(head=0, elements=1000, lca=total)
-    totals = [whole, by_head.assign(elements=1000 // heads, lca=parts @ widths)]
+    whole = labels.assign(head=0, elements=1000, lca=total, se=0.05 * np.abs(total))
+    lca = parts @ widths
+    totals = [whole, by_head.assign(elements=1000 // heads, lca=lca, se=0.1 * np.abs(lca))]
     milestones = labels.assign(
         total=total,
         positive_updates=rng.integers(0, 50, len(labels)),
@@ -133,7 +134,9 @@ def _completeness(ends: np.ndarray, loss: np.ndarray) -> pd.DataFrame:
                 "update": [0, *ends],
                 "loss": [FIRST, *loss],
                 "change": [0.0, *(loss - FIRST)],
+                "change_se": 0.03 if reference == "dropout" else np.nan,
                 "lca": [0.0, *(share * (loss - FIRST))],
+                "lca_se": 0.09 * share,
             }
         )
         for reference in ("dropout", "train", "held_out")

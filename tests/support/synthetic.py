@@ -25,7 +25,9 @@ LOSS = {"mlm": (10.5, 2.6), "clm": (10.5, 3.4), "mt": (10.5, 2.1)}
 
 AT_ONCE = 10_000  # updates made up at a time
 EVERY = 8  # updates of a stratum of curvature, in the end
-BATCH_TOKENS = [250] * 4  # of the text on which the loss is measured
+BATCH_TOKENS = [600 + 25 * (number % 8) for number in range(32)]
+"""Of the text on which the loss is measured with dropout: tokens that each batch predicts."""
+BY_BATCH = ("dropout/before_by_batch", "dropout/after_by_batch")
 
 
 class Character(NamedTuple):
@@ -119,12 +121,17 @@ def completeness(run: dict, updates: int, points: int = 25) -> pd.DataFrame:
     shares = {"own_batch": 4.5, "next_batch": 0.75, "trapezoid": 0.97}
     frames = [
         pd.DataFrame({"update": update, "loss": loss, "change": scale * (loss - loss[0])}).assign(
-            reference=reference, estimator=estimator, lca=share * (loss - loss[0])
+            reference=reference,
+            estimator=estimator,
+            change_se=0.005 * (loss[0] - loss),
+            lca=share * (loss - loss[0]),
+            lca_se=0.02 * share * (loss[0] - loss),
         )
         for reference, scale in (("dropout", 1), ("train", 1.03), ("held_out", 0.95))
         for estimator, share in shares.items()
     ]
-    columns = [*run, "reference", "estimator", "update", "loss", "change", "lca"]
+    columns = [*run, "reference", "estimator", "update"]
+    columns += ["loss", "change", "change_se", "lca", "lca_se"]
     return pd.concat(frames, ignore_index=True).assign(**run)[columns]
 
 
@@ -178,11 +185,14 @@ def _facts(
         facts[f"{name}/after"] = pa.array(
             offset + _loss(update, updates, objective), mask=~is_probed
         )
-    for when in ("before", "after"):
-        facts[f"dropout/{when}_by_batch"] = [
-            None if loss is None else [loss] * len(BATCH_TOKENS)
-            for loss in facts[f"dropout/{when}"].to_pylist()
-        ]
+    shares = np.random.default_rng(0).normal(0, 0.02, len(BATCH_TOKENS))  # of a batch in the fall
+    shares -= np.average(shares, weights=BATCH_TOKENS)
+    first = _loss(0, updates, objective)
+    for name, done in zip(BY_BATCH, (update - 1, update), strict=True):
+        losses = _loss(done, updates, objective)[:, None]
+        losses = losses + shares * (losses - first)
+        rows = zip(losses, is_probed, strict=True)
+        facts[name] = [list(row) if probed else None for row, probed in rows]
     for name in PROBES:
         facts[f"{name}/residual"] = pa.array(np.full(number, 1e-5), mask=~is_probed)
         facts[f"{name}/intervals"] = pa.array(np.ones(number, int), mask=~is_probed)

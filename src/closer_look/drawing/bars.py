@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from . import layers
-from .style import COLOURS, COMPONENTS, UNIT, lighter, say_empty
+from .style import COLOURS, COMPONENTS, INTERVAL, UNIT, lighter, say_empty
 
 SHARED_SCALES = (("key", "query"), ("value", "out"), ("w1", "w2"))
 """Components that work as one have one scale; between these pairs magnitudes differ too much."""
@@ -19,8 +18,8 @@ def grid(rows: Sequence[tuple[str, str, pd.DataFrame]], title: str, height: floa
     """Draw a row of panels, `height` inches high, for each (name, objective, totals) of `rows`.
 
     The bars are contributions, -LCA in nats per predicted token: a fall of the loss points upward.
-    Of several seeds a bar is the mean, and a line goes from the smallest to the largest. In
-    translation the encoder's layers come first, in a lighter shade.
+    A thin line is the interval of 95 %; of several seeds a bar is the mean, and the line goes from
+    the smallest to the largest. In translation the encoder's layers come first, in a lighter shade.
     """
     figure, axes = plt.subplots(
         len(rows), len(COMPONENTS), figsize=(11, height * len(rows) + 0.6), squeeze=False
@@ -48,21 +47,34 @@ def draw(panel: Axes, totals: pd.DataFrame, colour: str) -> None:
         say_empty(panel)
         return
     places = layers.places(totals)
-    seeds = -totals.groupby(["stack", "layer"])["lca"].agg(["mean", "max", "min"]).loc[places]
+    found = contributions(totals).loc[places]
     has_two_stacks = bool(layers.stack_middles(places))
     colours = [
         lighter(colour) if has_two_stacks and stack == "encoder" else colour for stack, _ in places
     ]
-    panel.bar(range(len(places)), seeds["mean"], color=colours, width=0.8)
-    if len(totals) > len(places):
-        spread = np.abs(seeds[["max", "min"]].sub(seeds["mean"], axis=0)).T.to_numpy()
+    panel.bar(range(len(places)), found["mean"], color=colours, width=0.8)
+    if (found["low"] < found["high"]).any():
+        spread = found[["low", "high"]].sub(found["mean"], axis=0).abs().T.to_numpy()
         panel.errorbar(
-            range(len(places)), seeds["mean"], spread, fmt="none", ecolor="0.2", elinewidth=0.8
+            range(len(places)), found["mean"], spread, fmt="none", ecolor="0.2", elinewidth=0.6
         )
     layers.label(panel.xaxis, places)
     layers.name_stacks(panel, places)
     panel.tick_params(axis="x", length=0, pad=2, labelsize=5.5)
     panel.axhline(0, color="black", linewidth=0.6)
+
+
+def contributions(totals: pd.DataFrame) -> pd.DataFrame:
+    """Return the contribution of each (stack, layer) of one component: its mean, low and high.
+
+    These are the extremes of several seeds, or the interval of 95 % of one.
+    """
+    by_place = (-totals.set_index(["stack", "layer"])["lca"]).groupby(level=[0, 1], sort=False)
+    seeds = by_place.agg(["mean", "min", "max"]).rename(columns={"min": "low", "max": "high"})
+    if totals["seed"].nunique() > 1:
+        return seeds
+    half = INTERVAL * totals.set_index(["stack", "layer"])["se"]
+    return seeds.assign(low=seeds["mean"] - half, high=seeds["mean"] + half)
 
 
 def _share_scale(panels: list[Axes]) -> None:

@@ -47,6 +47,9 @@ ESTIMATOR_COLOURS = {
 
 UNIT = "nats per predicted token"
 
+INTERVAL = 1.96
+"""Standard errors to either side that are an interval of 95 % (see `lca.analysis.uncertainty`)."""
+
 RUN = ["corpus", "objective", "languages", "variant"]
 """The columns that make a run, up to its seed."""
 
@@ -85,7 +88,7 @@ def names(runs: pd.DataFrame) -> list[str]:
 
 
 def draw_band(panel: Axes, positions, low: pd.Series, high: pd.Series, colour) -> None:
-    """Draw a band from the smallest to the largest of several seeds; of one there is none."""
+    """Draw a band from `low` to `high`, such as extremes of several seeds, if it has a width."""
     if (low < high).any():
         panel.fill_between(positions, low, high, color=colour, alpha=0.2, linewidth=0)
 

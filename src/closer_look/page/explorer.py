@@ -68,7 +68,8 @@ class Explorer:
             "completeness": _thin(tables["completeness"], self.windows),
         }
         for name, table in shortened.items():
-            kept = table.drop(columns=FACETS).assign(run=len(self._runs))
+            unseen = [*FACETS, *(column for column in table if column.endswith("se"))]
+            kept = table.drop(columns=unseen).assign(run=len(self._runs))
             self._tables[name].append(kept)
         self._runs.append({"label": label, "main": main, "layers": _name_layers(numbers), **facets})
 

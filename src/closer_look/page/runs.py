@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 import numpy as np
 import pandas as pd
 
-from lca.analysis.completeness import REFERENCES
+from lca.analysis.completeness import REFERENCES, summary
+from lca.analysis.uncertainty import percent
 
 from ..analysis.quantities import FACETS
 from ..drawing.style import OBJECTIVES, names
@@ -93,11 +94,20 @@ class RunSummary:
     @property
     def shares(self) -> dict[str, float]:
         """The sum of each estimator as a share of the true loss change, at the last measurement."""
-        measured = self.completeness["reference"]
-        reference = next((name for name in REFERENCES if name in set(measured)), None)
-        rows = self.completeness[measured == reference]
-        last = rows.sort_values("update", kind="stable").groupby("estimator", sort=False).tail(1)
-        return dict(zip(last["estimator"], last["lca"] / last["change"], strict=True))
+        return {name: 1 + row["gap"] for name, row in self._summed.items()}
+
+    @property
+    def share_texts(self) -> dict[str, str]:
+        """The `shares` with their standard errors, such as "98.8 ± 2.7 %"."""
+        return {name: percent(1 + row["gap"], row["gap_se"]) for name, row in self._summed.items()}
+
+    @property
+    def _summed(self) -> dict[str, dict]:
+        """What each estimator sums up to, as of `summary`, against the best reference there is."""
+        rows = summary(self.completeness)
+        reference = next((name for name in REFERENCES if name in set(rows["reference"])), None)
+        rows = rows[rows["reference"] == reference].set_index("estimator")
+        return rows.to_dict("index")
 
 
 def hardware(attempt: dict) -> str:

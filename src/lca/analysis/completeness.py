@@ -3,6 +3,10 @@
 The loss is measured on the fixed batches of the probe: `dropout` is on training text with dropout
 on, averaged over masks, the loss that the gradients of training are of; `train` is the same without
 dropout, and `held_out` is on text that is not trained on.
+
+Both have a standard error (see `uncertainty`): the sum of the allocations from its scatter over the
+updates, the change of the loss from how much the fixed batches differ in it. Logs that do not hold
+the losses batch by batch have none of the latter.
 """
 
 from pathlib import Path
@@ -11,18 +15,23 @@ import numpy as np
 import pandas as pd
 
 from . import logs
+from .uncertainty import cumulative_errors, mean_error, ratio_error
+from .windows import Windows
 
 REFERENCES = {"dropout": "dropout", "train": "probe_train", "held_out": "probe_held_out"}
 """What the loss is measured on, and the facts of the log that hold it."""
+
+COLUMNS = ["loss", "change", "change_se", "lca", "lca_se"]
 
 
 def completeness(log: Path) -> pd.DataFrame:
     """Return, for every reference and estimator, the loss and the LCA summed up to each probe.
 
     Columns: reference, estimator, update (0: before training), loss (nats per predicted token
-    after it), change (of the loss since update 0), lca (summed over all blocks and updates so far).
-    For the estimator `probe`, which knows of single updates only, change and lca are sums over the
-    probed updates. Empty if the run was not probed.
+    after it), change (of the loss since update 0), change_se (its standard error), lca (summed over
+    all blocks and updates so far), lca_se (its standard error). For the estimator `probe`, which
+    knows of single updates only, change and lca are sums over the probed updates, both of the same
+    batches: lca_se is missing. Empty if the run was not probed.
     """
     facts = logs.facts(log)
     summed = {name: _summed(log, name) for name in logs.estimators(log)}
@@ -32,26 +41,47 @@ def completeness(log: Path) -> pd.DataFrame:
         if after.empty:
             continue
         loss = pd.concat([pd.Series({0: before.loc[1]}), after])
+        errors, errors_of_probes = _change_errors(log, source)
+        measured = {"loss": loss, "change": loss - loss[0], "change_se": errors}
         for estimator, lca in summed.items():
-            found = {"loss": loss, "change": loss - loss[0], "lca": lca.reindex(after.index)}
-            frames.append(_frame(found, reference, estimator))
+            frames.append(_frame(measured | dict(lca.loc[after.index]), reference, estimator))
         if source in {f"probe_{name}" for name in logs.probes(log)}:
             lca = logs.series(log, source, "sum").loc[after.index].sum(axis="columns").cumsum()
-            found = {"loss": loss, "change": (after - before).cumsum(), "lca": lca}
+            change = (after - before).cumsum()
+            found = {"loss": loss, "change": change, "change_se": errors_of_probes, "lca": lca}
             frames.append(_frame(found, reference, "probe"))
     return pd.concat(frames, ignore_index=True) if frames else _frame({}, "", "").iloc[:0]
 
 
-def _summed(log: Path, estimator: str) -> pd.Series:
-    """Return the LCA of all blocks summed up to each update, in double precision."""
+def _summed(log: Path, estimator: str) -> pd.DataFrame:
+    """Return the LCA of all blocks summed up to each update, in double precision, and its error."""
     whole = sum(row.astype(np.float64) for row in logs.block_rows(log, estimator, "sum"))
-    return pd.Series(whole.cumsum(), index=range(1, len(whole) + 1))
+    windows, updates = Windows(len(whole)), np.arange(1, len(whole) + 1)
+    variance = cumulative_errors(windows.mean(whole), windows.last) ** 2
+    errors = np.sqrt(np.interp(updates, [0, *windows.last], [0.0, *variance]))
+    return pd.DataFrame({"lca": whole.cumsum(), "lca_se": errors}, updates)
+
+
+def _change_errors(log: Path, source: str) -> tuple[pd.Series, pd.Series]:
+    """Return the standard errors of the change since the beginning, and of the sum of the changes
+    at the measured updates, by update; empty if the log does not have the losses by batch."""
+    found = logs.batches(log, source)
+    if found is None:
+        return pd.Series(dtype=float), pd.Series(dtype=float)
+    before, after, tokens = found
+    since = after - before.loc[1]
+    sums = (after - before).cumsum()  # missing where only the first update has a loss before it
+    return tuple(
+        pd.Series([mean_error(row, tokens) for row in changes.to_numpy()], changes.index)
+        for changes in (since, sums)
+    )
 
 
 def _frame(columns: dict, reference: str, estimator: str) -> pd.DataFrame:
     """Return the columns by update, with zeros before the first."""
-    frame = pd.DataFrame(columns, columns=["loss", "change", "lca"], dtype=float)
-    frame = frame.fillna({"change": 0.0, "lca": 0.0}).rename_axis("update").reset_index()
+    frame = pd.DataFrame(columns, columns=COLUMNS, dtype=float)
+    frame.loc[frame.index == 0, COLUMNS[1:]] = 0.0
+    frame = frame.rename_axis("update").reset_index()
     frame.insert(0, "reference", reference)
     frame.insert(1, "estimator", estimator)
     return frame
@@ -60,14 +90,19 @@ def _frame(columns: dict, reference: str, estimator: str) -> pd.DataFrame:
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """Return what `completeness` comes to at the end of the run.
 
-    Columns: reference, estimator, change, lca, gap ((lca - change) / change), worst (the largest
-    |lca - change| on the way, relative to the whole change).
+    Columns: reference, estimator, change, change_se, lca, lca_se, gap ((lca - change) / change),
+    gap_se (its standard error; missing if one of the others is), worst (the largest |lca - change|
+    on the way, relative to the whole change).
     """
     groups = frame.assign(apart=(frame["lca"] - frame["change"]).abs()).groupby(
         ["reference", "estimator"], sort=False
     )
-    found = groups[["change", "lca"]].last()
+    found = groups[COLUMNS[1:]].nth(-1)
+    found.index = pd.MultiIndex.from_frame(frame.loc[found.index, ["reference", "estimator"]])
     found["gap"] = found["lca"] / found["change"] - 1
+    found["gap_se"] = ratio_error(
+        *(found[name] for name in ("lca", "change", "lca_se", "change_se"))
+    )
     found["worst"] = groups["apart"].max() / found["change"].abs()
     return found.reset_index()
 

@@ -109,6 +109,23 @@ def facts(log: Path) -> pd.DataFrame:
     return _open(log).read(columns=columns).to_pandas().set_index("update")
 
 
+def batches(log: Path, source: str) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray] | None:
+    """Return the losses of the fixed batches of a source such as `dropout`, one by one.
+
+    That are two frames, before and after the step, with a row for each update at which they were
+    measured and a column for each batch, and how many tokens each batch predicts. None if the log
+    does not have them.
+    """
+    names = [f"{source}/{when}_by_batch" for when in ("before", "after")]
+    tokens = json.loads(_open(log).schema_arrow.metadata[b"about"]).get(f"{source}_tokens")
+    if tokens is None or not {*names} <= {*_open(log).schema_arrow.names}:
+        return None
+    table = _open(log).read(columns=["update", *names]).to_pandas().set_index("update")
+    measured = [table[name].dropna() for name in names]
+    before, after = (pd.DataFrame(rows.tolist(), index=rows.index) for rows in measured)
+    return before, after, np.array(tokens, dtype=float)
+
+
 def _groups(log: Path) -> dict[str, set[str]]:
     """Return the groups of values that are recorded, with the statistics of each."""
     found = {}

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 
 from . import logs
+from .uncertainty import sum_error
+from .windows import Windows
 
 LABELS = ["stack", "layer", "component", "head", "elements"]
 
@@ -16,23 +18,32 @@ def totals(log: Path, head_curves: pd.DataFrame) -> pd.DataFrame:
     `head_curves` as of `lca.analysis.curves`: their windows are added up, since the heads are most
     of the log, which would be read once more. Columns: estimator, stack, layer, component, head
     (0: the whole block), elements (its number of parameters), lca (nats per predicted token;
-    negative where the loss was lowered).
+    negative where the loss was lowered), se (its standard error, from its scatter over time; see
+    `uncertainty`).
     """
     blocks = logs.blocks(log).assign(head=0)[LABELS]
     heads = logs.heads(log)[LABELS]
     of_heads = _sums(head_curves)
+    windows = Windows(logs.count_updates(log))
     frames = []
     for estimator in logs.estimators(log):
-        sums = [row.sum(dtype=np.float64) for row in logs.block_rows(log, estimator, "sum")]
-        frames.append(blocks.assign(estimator=estimator, lca=sums))
+        sums = [
+            (row.sum(dtype=np.float64), sum_error(windows.mean(row), windows.last))
+            for row in logs.block_rows(log, estimator, "sum")
+        ]
+        found = pd.DataFrame(sums, blocks.index, ["lca", "se"])
+        frames.append(blocks.join(found).assign(estimator=estimator))
         frames.append(heads.assign(estimator=estimator).merge(of_heads))
-    return pd.concat(frames, ignore_index=True)[["estimator", *LABELS, "lca"]]
+    return pd.concat(frames, ignore_index=True)[["estimator", *LABELS, "lca", "se"]]
 
 
 def _sums(head_curves: pd.DataFrame) -> pd.DataFrame:
     """Return the sum of each curve, whose values are means over the windows' updates."""
     keys = ["estimator", *LABELS[:-1]]
-    groups = head_curves.groupby(keys, sort=False)
-    widths = groups["update"].diff().fillna(head_curves["update"])
-    sums = head_curves["sum"].astype(float) * widths
-    return head_curves[keys].assign(lca=sums).groupby(keys, as_index=False, sort=False).sum()
+    rows = []
+    for labels, curve in head_curves.groupby(keys, sort=False):
+        means, ends = curve["sum"].to_numpy(float), curve["update"].to_numpy()
+        rows.append((*labels, means @ np.diff(ends, prepend=0), sum_error(means, ends)))
+    return pd.DataFrame(rows, columns=[*keys, "lca", "se"]).astype(
+        head_curves[keys].dtypes.to_dict() | {"lca": float, "se": float}
+    )

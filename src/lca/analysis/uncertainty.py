@@ -1,0 +1,167 @@
+"""Standard errors: of sums over the updates of a training, of losses on a sample, of their ratio.
+
+Each of them is such that 1.96 of it to either side are an interval of 95 %: where it rests on few
+independent values, it is widened as Student's t is over the normal distribution.
+
+What one update is said to have changed is a sample: its gradient is of one batch. The sum over a
+training is so, too, and its error must come from its own scatter, for there is one training. That
+scatter has a trend, fades, and is correlated over time: by momentum, and in the trapezoid because a
+measured curvature stands for several updates. Hence, for at most `windows.MOST` sums of consecutive
+updates (see `cumulative_errors`):
+
+- the trend is fitted by a regression spline with knots even in the logarithm of time, since most
+  happens early; residuals are corrected for their leverage, as in the estimator HC2;
+- the residuals, divided by their smoothed scale, are fitted by an autoregression, the order chosen
+  by BIC, whose spectrum at frequency zero says how many times more a sum varies than its terms
+  would if independent (Berk 1974; `spectrum0.ar` of R's coda does the same for Markov chains);
+- what fitting a trend takes from the slow part of the noise is put back, in the covariances and in
+  the leverage.
+COVERAGE
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from scipy.interpolate import BSpline
+from scipy.stats import norm, t
+
+FEWEST = 20
+"""Windows, or batches, from which a standard error can be told; of fewer it is NaN."""
+
+BEGIN = 0.02
+"""Time runs as the logarithm of this share of the training, plus what is done."""
+
+SCALE_COLUMNS = 4
+"""Columns of the spline for the logarithm of the scatter."""
+
+MOST_LEVERAGE = 0.5
+"""Of the variance of a residual, how much the trend may be held to have taken at most."""
+
+MOST_CORRECTION = 2.5
+"""By how much the correction for the trend may raise the correlation found without it."""
+
+
+def cumulative_errors(means: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Return the standard error of a series' sum up to the end of each window.
+
+    `means` are the series' means in consecutive windows, the last updates of which are `ends` (see
+    `Windows`). The last value is the error of the whole sum; in units of the series, times updates.
+    NaN if windows are fewer than `FEWEST` or values are missing.
+    """
+    widths = np.diff(ends, prepend=0)
+    sums = np.asarray(means, dtype=float) * widths
+    if len(sums) < FEWEST or not np.isfinite(sums).all():
+        return np.full(len(sums), np.nan)
+    scale, residuals, leverage = _detrended(sums, widths)
+    if not residuals.any():
+        return np.zeros(len(sums))
+    inflation = _inflation(residuals / scale, leverage.mean())
+    lost = np.minimum(leverage * inflation, MOST_LEVERAGE)
+    variance = np.cumsum(residuals**2 / (1 - lost)) * inflation
+    weights = scale**2 / (scale**2).sum()
+    independent = (1 - leverage @ weights) / (weights @ weights) / max(1.0, inflation)
+    return np.sqrt(variance) * _widening(independent / 2)  # for the correlation is estimated, too
+
+
+def sum_error(means: np.ndarray, ends: np.ndarray) -> float:
+    """Return the standard error of the sum of a whole series, given as to `cumulative_errors`."""
+    return float(cumulative_errors(means, ends)[-1])
+
+
+def mean_error(values: np.ndarray, weights: np.ndarray) -> float:
+    """Return the standard error of the weighted mean of independent values.
+
+    It is that of a ratio estimator: of a loss per token, the values being means of batches and the
+    weights their tokens. Of the change of a loss the values are the changes of the batches, so that
+    what makes batches differ drops out. NaN if they are fewer than `FEWEST`.
+    """
+    number = len(values)
+    if number < FEWEST:
+        return np.nan
+    shares = weights / weights.sum()
+    apart = shares * (values - shares @ values)
+    return float(np.sqrt(number / (number - 1) * (apart**2).sum()) * _widening(number - 1))
+
+
+def ratio_error(part, whole, part_error, whole_error):
+    """Return the standard error of `part / whole`, whose errors are independent (delta method)."""
+    return np.hypot(part_error, part / whole * whole_error) / np.abs(whole)
+
+
+def percent(ratio: float, error: float) -> str:
+    """Return a ratio with its standard error as text, such as "98.8 ± 2.7 %".
+
+    The error has two digits, at most one of them a decimal; if it is unknown, the ratio is whole.
+    """
+    ratio, error = 100 * ratio, 100 * error
+    if not np.isfinite(error):
+        text = f"{ratio:.0f} %"
+    elif error < 9.95:
+        text = f"{ratio:.1f} ± {error:.1f} %"
+    else:
+        text = f"{ratio:.0f} ± {error:.0f} %"
+    return text.replace("-", "−")
+
+
+def _widening(freedom: float) -> float:
+    """Return how much longer intervals of 95 % are with Student's t than with the normal."""
+    return float(t.ppf(0.975, max(3, freedom)) / norm.ppf(0.975))
+
+
+def _detrended(sums: np.ndarray, widths: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the scale of the sums' scatter, their residuals from the trend, and the leverage."""
+    number = len(sums)
+    trend = _spline(number, round(2.5 + 0.3 * number**0.5)) * widths[:, None]
+    smoother = np.linalg.qr(_spline(number, SCALE_COLUMNS))[0]
+    scale = np.ones(number)
+    for _ in range(3):
+        basis = np.linalg.qr(trend / scale[:, None])[0]
+        residuals = sums - scale * (basis @ (basis.T @ (sums / scale)))
+        leverage = (basis**2).sum(axis=1)
+        if np.abs(residuals).max() <= 1e-6 * np.abs(sums).max():  # rounding, not noise
+            return scale, np.zeros(number), leverage
+        last = scale
+        squares = residuals**2 / (1 - np.minimum(leverage, MOST_LEVERAGE))
+        logarithms = np.log(squares + 1e-4 * squares.mean())
+        scale = np.exp(smoother @ (smoother.T @ logarithms) / 2)
+    return last, residuals, leverage
+
+
+@lru_cache(maxsize=8)
+def _spline(number: int, columns: int) -> np.ndarray:
+    """Return a basis of cubic splines over so many windows, with knots even in log time."""
+    time = np.log(BEGIN * number + np.arange(number) + 0.5)
+    inner = np.linspace(time[0], time[-1], columns - 2)
+    knots = np.concatenate([[time[0]] * 3, inner, [time[-1]] * 3])
+    return BSpline.design_matrix(time, knots, 3).toarray()
+
+
+def _inflation(noise: np.ndarray, leverage: float) -> float:
+    """Return how many times the variance of a sum is that of as many independent terms."""
+    number = len(noise)
+    orders = int(min(10 * np.log10(number), number / 6))
+    spectrum = np.abs(np.fft.rfft(noise, 2 * number)) ** 2
+    covariances = np.fft.irfft(spectrum)[: orders + 1] / (noise @ noise)
+    first = found = _spectrum_at_zero(covariances, number)
+    for _ in range(3):
+        corrected = covariances + leverage * found
+        found = _spectrum_at_zero(corrected / corrected[0], number)
+        found = min(found, MOST_CORRECTION * first)
+    return found
+
+
+def _spectrum_at_zero(correlations: np.ndarray, number: int) -> float:
+    """Return the autoregressive spectrum at frequency zero, of noise of variance 1 (white: 1).
+
+    The Yule-Walker equations are solved for one order after the other (Levinson and Durbin).
+    """
+    phi, variance = np.zeros(0), 1.0
+    best, found = 0.0, 1.0
+    for order in range(1, len(correlations)):
+        reflection = (correlations[order] - phi @ correlations[order - 1 : 0 : -1]) / variance
+        phi = np.append(phi - reflection * phi[::-1], reflection)
+        variance *= 1 - reflection**2
+        criterion = number * np.log(variance) + order * np.log(number)
+        if criterion < best:
+            best, found = criterion, variance / (1 - phi.sum()) ** 2
+    return float(found)
