@@ -20,22 +20,21 @@ INTERVAL = 1.96
 def bars(log: Log, estimator: str | None = None) -> Figure:
     """Draw the change of the loss by layer and component, summed over the run, with intervals."""
     found = _of(log, log.totals, estimator).query("head == 0")
-    found = found.assign(place=_places(found), variance=found["se"] ** 2)
-    by_place = found.pivot_table("lca", "place", "component", aggfunc="sum", sort=False)
-    figure = Figure(figsize=(1.5 + 0.5 * len(by_place), 4), layout="constrained")
+    found = found.assign(place=_places(found))
+    components = list(dict.fromkeys(found["component"]))
+    number = found.groupby("place", sort=False).cumcount()
+    starts = (found.groupby("place", sort=False).size() + 1).cumsum().shift(fill_value=0)
+    found = found.assign(position=number + found["place"].map(starts))
+    figure = Figure(figsize=(2 + 0.12 * found["position"].max(), 4), layout="constrained")
     panel = figure.subplots()
-    positions = np.arange(len(by_place))
-    for sign in (-1, 1):  # what lowered the loss goes down, the rest up
-        bottom = np.zeros(len(by_place))
-        for number, (component, values) in enumerate(by_place.items()):
-            heights = np.where(np.sign(values) == sign, values, 0.0)
-            label = component if sign < 0 else None
-            panel.bar(positions, heights, 0.8, bottom, color=_colour(number), label=label)
-            bottom += heights
-    groups = found.groupby("place", sort=False)
-    sums, errors = groups["lca"].sum(), groups["variance"].sum(min_count=1) ** 0.5
-    panel.errorbar(positions, sums, INTERVAL * errors, fmt="k.", capsize=3, label="all, 95 %")
-    panel.set_xticks(positions, by_place.index, rotation=45, ha="right")
+    for index, component in enumerate(components):
+        here = found[found["component"] == component]
+        style = {"color": _colour(index), "ecolor": "0.3", "error_kw": {"linewidth": 0.8}}
+        panel.bar(
+            here["position"], here["lca"], yerr=INTERVAL * here["se"], label=component, **style
+        )
+    middles = found.groupby("place", sort=False)["position"].mean()
+    panel.set_xticks(middles, middles.index, rotation=45, ha="right")
     _finish(panel, ylabel=UNIT)
     return figure
 
