@@ -153,7 +153,7 @@ class LcaOptimizer(torch.optim.Optimizer):
         self._names = [known.get(id(tensor), "the copy") for tensor in held]
         self._shares = _share_out(self._slices, torch.get_num_threads())
         self._arrays: dict[int, tuple] = {}
-        self._runs: dict[int, list] = {}
+        self._runs: list | None = None
 
     def _tensors(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"]]
@@ -295,17 +295,23 @@ class LcaOptimizer(torch.optim.Optimizer):
         return theta, job.gradient.detach().view(-1).numpy(), m, v, coefficients
 
     def _run_on_cuda(self, jobs: dict[int, Job]) -> list[Tensor]:
-        """Run the kernel, tensor by tensor; mixed precision has but one."""
+        """Run the kernel, for all tensors at once."""
         from . import cuda_kernel  # its compiler comes with CUDA builds of PyTorch only
 
         device = next(iter(jobs.values())).theta.device
+        if self._runs is None:
+            slices = [
+                (index, start, piece)
+                for index, pieces in enumerate(self._slices)
+                for start, piece in pieces
+            ]
+            self._runs = cuda_kernel.runs(slices, device)
         allocations = [empty(self.partition, device) for _ in LAGS]
-        for index, job in jobs.items():
-            if index not in self._runs:
-                self._runs[index] = cuda_kernel.runs(self._slices[index], device)
-            cuda_kernel.update_and_allocate(
-                *job.flat(), self._runs[index], job.coefficients(), *allocations
-            )
+        some = next(iter(jobs.values())).coefficients()
+        found = [jobs.get(index) for index in range(len(self._slices))]
+        tensors = [None if job is None else job.flat() for job in found]
+        coefficients = [some if job is None else job.coefficients() for job in found]
+        cuda_kernel.update_and_allocate(tensors, coefficients, self._runs, *allocations)
         return allocations
 
     def _run_anywhere(self, jobs: dict[int, Job]) -> list[Tensor]:
