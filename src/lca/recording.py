@@ -52,7 +52,8 @@ class Recording:
     the first and each `loss_every` updates. If `updates`, how many there will be, is given, the
     last one is measured as well. `about`: facts to be kept in the log.
 
-    Raises `FileExistsError` if the log is already there.
+    Of data-parallel workers, the first records. Raises `FileExistsError` if the log is already
+    there.
     """
 
     def __init__(
@@ -120,16 +121,26 @@ class Recording:
     def close(self) -> Path:
         """Write the rest, consolidate the log, and return its path."""
         self.stop()
+        if not self._is_first_worker():
+            return self.log
         self._recorder.close_part()
         updates = self._optimizer.param_groups[0].pop("lca_updates", 0)
         consolidate(self._recorder.folder, self.log, updates - EXTRA_UPDATES)
         return self.log
+
+    @staticmethod
+    def _is_first_worker() -> bool:
+        """Tell whether this worker records: of several, the first."""
+        workers = torch.distributed
+        return not (workers.is_available() and workers.is_initialized() and workers.get_rank())
 
     def _forget(self) -> None:
         self._is_resumed = False
 
     def _before_update(self) -> None:
         """Begin or go on with the log; keep the parameters if the update is to be measured."""
+        if not self._is_first_worker():
+            return
         if not self._is_resumed:
             self._recorder.resume(self.updates)
             self._schedule = Schedule(self._seed, self._curvature_every, self._total)
@@ -145,6 +156,8 @@ class Recording:
 
     def _after_update(self) -> None:
         """Record the update that was just made, measured if it is due."""
+        if not self._is_first_worker():
+            return
         optimizer, update = self._optimizer, self.updates + 1
         allocations = {name: values.cpu() for name, values in optimizer.allocations.items()}
         for name, values in allocations.items():

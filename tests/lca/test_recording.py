@@ -159,6 +159,15 @@ def test_a_skipped_step_leaves_no_row(tmp_path):
     assert verify.verify(recording.log) == 3
 
 
+def test_of_several_workers_the_first_records(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
+    model, optimizer = made()
+    with lca.record(model, optimizer, tmp_path) as recording:
+        train(model, optimizer, range(3))
+    assert not recording.log.exists() and not list(tmp_path.iterdir())
+
+
 def test_bad_input_is_refused(tmp_path, log):
     model, optimizer = made()
     with pytest.raises(FileExistsError, match="log.parquet: exists"):
