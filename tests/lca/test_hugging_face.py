@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import hugging_face
+import lca
 from cells import placed
 from hugging_face import DIM, HEADS, LAYERS
 from lca.blocks import partition
@@ -127,3 +128,28 @@ def test_columns_of_a_matrix_that_holds_several_components_are_one_slice():
     assert (piece.outer, piece.heads, piece.inner) == (DIM, 3 * HEADS, DIM // HEADS)
     cells = placed(part)[index].view(DIM, 3 * DIM) - piece.cell
     assert (cells == torch.arange(3 * HEADS).repeat_interleave(DIM // HEADS)).all()
+
+
+def test_a_head_is_allocated_the_terms_of_its_columns():
+    """GPT-2's matrix of queries, keys and values, cut by hand."""
+    model = hugging_face.model("gpt2")
+    optimizer = lca.AdamW(model.parameters(), lr=1e-2, weight_decay=0.1)
+    optimizer.attach(model)
+    tokens = hugging_face.inputs("gpt2")["input_ids"]
+    model(input_ids=tokens, labels=tokens).loss.backward()
+    weight = model.transformer.h[1].attn.c_attn.weight
+    before = weight.detach().clone()
+    optimizer.step()
+    terms = (weight.grad.double() * (weight.detach() - before)).view(DIM, 3, HEADS, -1)
+    expected = terms.sum(dim=(0, 3))
+    part = optimizer.partition
+    names = [part.blocks[owner].name for owner in part.owners]
+    for index, component in enumerate(("query", "key", "value")):
+        first = names.index(f"model.2.{component}")
+        found = optimizer.allocations["own_batch"][first : first + HEADS]
+        torch.testing.assert_close(found[:, 0], expected[index], rtol=1e-4, atol=1e-8)
+        assert (found[:, 2:].sum(dim=1) <= DIM * DIM / HEADS).all()
+    blocks = lca.per_block(optimizer.allocations["own_batch"], part)
+    assert blocks[[b.name for b in part.blocks].index("model.2.key"), 0] == pytest.approx(
+        expected[1].sum().item(), rel=1e-4
+    )
