@@ -16,7 +16,7 @@ sys.path.insert(0, str(HERE.parent / "src"))
 from closer_look.jobs.provenance import processor  # noqa: E402
 
 README = HERE.parent / "README.md"
-BENCHES = ("optimizer", "training", "log", "figures", "data", "card")
+BENCHES = ("optimizer", "library", "training", "log", "figures", "data", "card")
 BEGIN, END = "<!-- written by `make bench` -->\n", "<!-- end -->\n"
 
 

@@ -26,11 +26,9 @@ def steps() -> tuple[int, dict[str, Callable]]:
     from fairseq.optim.adam import Adam as FairseqAdam
     from optimizer import SETTINGS, paper_model
 
-    from lca.blocks import partition
-    from lca.optimizer import Adam
+    from lca import optimizers
 
     model = paper_model()
-    part = partition(model)
 
     def flat() -> nn.Parameter:
         parameter = nn.Parameter(
@@ -39,15 +37,15 @@ def steps() -> tuple[int, dict[str, Callable]]:
         parameter.grad = torch.randn_like(parameter) * 1e-3
         return parameter
 
-    def attached() -> Adam:
-        optimizer = Adam([flat()], **SETTINGS)
-        optimizer.attach(part)
+    def attached() -> optimizers.FairseqAdam:
+        optimizer = optimizers.FairseqAdam([flat()], **SETTINGS)
+        optimizer.attach(model)
         return optimizer
 
     plain, lca = FairseqAdam([flat()], **SETTINGS), attached()
     source, target = flat().detach(), flat().detach()
 
-    return part.numel, {
+    return source.numel(), {
         "fairseq's Adam": plain.step,
         "LCA": lca.step,
         "copy on the device": lambda: target.copy_(source),

@@ -42,11 +42,10 @@ def plain(model: nn.Module):
 
 def attached(model: nn.Module):
     """Return our Adam, allocating to every block, head and statistic."""
-    from lca.blocks import partition
-    from lca.optimizer import Adam
+    from lca.optimizers import FairseqAdam
 
-    optimizer = Adam(model.parameters(), **SETTINGS)
-    optimizer.attach(partition(model))
+    optimizer = FairseqAdam(model.parameters(), **SETTINGS)
+    optimizer.attach(model)
     return optimizer
 
 

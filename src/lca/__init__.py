@@ -1,11 +1,36 @@
 """Loss Change Allocation (LCA): which parameters lowered the loss, at every update.
 
 The library knows nothing of Snakemake, and only `fairseq_plugin` knows of fairseq. From the ground
-up: `blocks` (which parameter belongs to which block), `allocation` (the sums), `optimizer` (Adam
+up: `blocks` (which parameter belongs to which block), `allocation` (the sums), `optimizers` (Adam
 and SGD that allocate while they update), `probe` and `curvature` (what is measured at some updates
-on batches of their own), `recorder` (the log), `analysis` and `plotting` (frames
-in, frames and figures out).
+on batches of their own), `recorder` (the log), `analysis` (from the log to frames), `plot` (from
+frames to pictures). What a training needs is here by name: `lca.AdamW` and so on.
 """
+
+from importlib import import_module
+
+_NAMES = {
+    "Adam": "optimizers",
+    "AdamW": "optimizers",
+    "SGD": "optimizers",
+    "Recording": "recording",
+    "Rule": "blocks",
+    "partition": "blocks",
+    "per_block": "allocation",
+    "read": "reading",
+    "record": "recording",
+}
+"""What the package offers by name, and the module that is loaded for it."""
+
+
+def __getattr__(name: str):
+    """Load what is asked for: readers of logs need no PyTorch, and trainings no pandas."""
+    if name == "plot":
+        return import_module(".plot", __name__)
+    if name not in _NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_NAMES[name]}", __name__), name)
+
 
 LAGS = {"own_batch": 0, "next_batch": 1}
 """What is recorded at every update: displacements times a gradient so many updates later."""

@@ -81,8 +81,9 @@ def allocate(
 
 def per_block(allocation: Tensor, partition: Partition) -> Tensor:
     """Sum an allocation over the heads of each block: `(cells, 4)` to `(blocks, 4)`."""
+    owners = torch.tensor(partition.owners, device=allocation.device)
     blocks = allocation.new_zeros(len(partition.blocks), allocation.shape[1])
-    return blocks.index_add_(0, torch.tensor(partition.owners), allocation)
+    return blocks.index_add_(0, owners, allocation)
 
 
 def check_total(

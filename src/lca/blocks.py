@@ -1,23 +1,24 @@
 """Which parameter element belongs to which block: stack, layer, component and attention head.
 
 A model's trainable parameters are partitioned into blocks: every element belongs to exactly one,
-a tied tensor counts once, and a tensor that no rule places is a block of its own, never dropped.
+a tied tensor counts once, and a tensor that nothing places is a block of its own, never dropped.
 Only then do the blocks' loss changes add up to the whole (paper, section 2.3).
 """
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from math import prod
 
 from torch import nn
+
+from .placement import Placement, Rule, Run, place
 
 
 @dataclass(frozen=True)
 class Block:
-    """A named set of parameters: `stack` "encoder" or "decoder", `layer` from 1 (0: outside the
-    layers), `component` such as "key" or "w1", and the number of attention `heads` (1: none)."""
+    """A named set of parameters: `stack` "encoder", "decoder" or, if there is but one, "model",
+    `layer` from 1 (0: outside the layers), `component` such as "key" or "w1", and the number of
+    attention `heads` (1: none)."""
 
     stack: str
     layer: int
@@ -32,11 +33,12 @@ class Block:
 
 @dataclass(frozen=True)
 class Slice:
-    """A run of consecutive elements of one parameter, all of one block.
+    """A run of consecutive elements of one parameter.
 
     `parameter` is its index, `start` the first element. Viewed as `(outer, heads, inner)`, index 1
     of an element is its head: heads are runs of rows of the key, query and value matrices
-    (outer = 1), and of columns of the output projection. The first head counts into `cell`.
+    (outer = 1), and of columns of the output projection. The first head counts into `cell`, the
+    next into the next; where query, key and value share a matrix, those are of several blocks.
     """
 
     parameter: int
@@ -72,52 +74,6 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class Rule:
-    """Places the parameters whose name matches `pattern`.
-
-    Named groups `stack` and `layer` (from 0) of the pattern are used where present. Several
-    `components` divide the rows evenly, as in `torch.nn.MultiheadAttention.in_proj_weight`.
-    `heads` is the dimension that the attention heads divide, or None.
-    """
-
-    pattern: str
-    components: tuple[str, ...]
-    heads: int | None = None
-
-
-_LAYER = r"(?:.*\.)?(?P<stack>encoder|decoder)\.(?:.*\.)?layers\.(?P<layer>\d+)\."
-_STACK = r"(?:.*\.)?(?P<stack>encoder|decoder)\.(?:.*\.)?"
-
-TRANSFORMER_RULES = (
-    Rule(_LAYER + r"self_attn\.k_proj\.weight", ("key",), heads=0),
-    Rule(_LAYER + r"self_attn\.q_proj\.weight", ("query",), heads=0),
-    Rule(_LAYER + r"self_attn\.v_proj\.weight", ("value",), heads=0),
-    Rule(_LAYER + r"self_attn\.out_proj\.weight", ("out",), heads=1),
-    Rule(_LAYER + r"self_attn\.in_proj_weight", ("query", "key", "value"), heads=0),
-    Rule(_LAYER + r"(encoder_attn|multihead_attn)\.k_proj\.weight", ("cross_key",), heads=0),
-    Rule(_LAYER + r"(encoder_attn|multihead_attn)\.q_proj\.weight", ("cross_query",), heads=0),
-    Rule(_LAYER + r"(encoder_attn|multihead_attn)\.v_proj\.weight", ("cross_value",), heads=0),
-    Rule(_LAYER + r"(encoder_attn|multihead_attn)\.out_proj\.weight", ("cross_out",), heads=1),
-    Rule(
-        _LAYER + r"(encoder_attn|multihead_attn)\.in_proj_weight",
-        ("cross_query", "cross_key", "cross_value"),
-        heads=0,
-    ),
-    Rule(_LAYER + r"(fc1|linear1)\.weight", ("w1",)),
-    Rule(_LAYER + r"(fc2|linear2)\.weight", ("w2",)),
-    Rule(_LAYER + r".*norm\d?\.(weight|bias)", ("norms",)),
-    Rule(_LAYER + r".*bias", ("biases",)),
-    Rule(_STACK + r"(lm_head|output_projection)\..*", ("output",)),
-    Rule(_STACK + r"embed_tokens\.weight", ("embeddings",)),
-    Rule(_STACK + r"embed_positions\.weight", ("positions",)),
-    Rule(_STACK + r".*norm.*\.(weight|bias)", ("norms",)),
-)
-"""Rules for fairseq's RoBERTa, Transformer LM and encoder-decoder Transformer, and for PyTorch's
-own Transformer layers, tried in this order. Components starting with `cross_` are of the
-encoder-decoder attention, which the paper does not plot."""
-
-
-@dataclass(frozen=True)
 class Partition:
     """All trainable parameters, divided into blocks.
 
@@ -144,72 +100,52 @@ class Partition:
         """Return a row per block: name, stack, layer, component, heads, elements."""
         elements = [0] * len(self.blocks)
         for piece in self.slices:
-            elements[self.owners[piece.cell]] += piece.numel
+            for cell in range(piece.cell, piece.cell + piece.heads):
+                elements[self.owners[cell]] += piece.outer * piece.inner
         return [
             {"name": block.name, **asdict(block), "elements": size}
             for block, size in zip(self.blocks, elements, strict=True)
         ]
 
 
-def partition(model: nn.Module, rules: Iterable[Rule] = TRANSFORMER_RULES) -> Partition:
+def partition(model: nn.Module, rules: Iterable[Rule] = ()) -> Partition:
     """Divide the trainable parameters of `model` into blocks, in the order of `parameters()`.
 
-    Raises `ValueError` where a rule's heads or components do not divide a tensor.
+    `placement` says which block a parameter belongs to; `rules` of yours come before it. Raises
+    `ValueError` where a rule's heads or components do not divide a tensor.
     """
-    compiled = [(re.compile(rule.pattern), rule) for rule in rules]
-    heads = _heads_by_module(model)
-    trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    places = [list(_place(name, p.shape, compiled, heads)) for name, p in trainable]
-
+    places = place(model, rules)
     first_cells: dict[Block, int] = {}
     cells = 0
-    for block in (block for blocks in places for block, _ in blocks):
+    for block in (_block(at, run) for at in places for run in at.runs):
         if block not in first_cells:
             first_cells[block] = cells
             cells += block.heads
-
-    slices = []
-    for index, pieces in enumerate(places):
-        start = 0
-        for block, (outer, inner) in pieces:
-            slices.append(Slice(index, start, first_cells[block], outer, block.heads, inner))
-            start += slices[-1].numel
-    return Partition(tuple(first_cells), tuple(slices), tuple(p.numel() for _, p in trainable))
+    slices = [piece for index, at in enumerate(places) for piece in _slices(index, at, first_cells)]
+    sizes = tuple(p.numel() for p in model.parameters() if p.requires_grad)
+    return Partition(tuple(first_cells), tuple(slices), sizes)
 
 
-def _heads_by_module(model: nn.Module) -> dict[str, int]:
-    """Return the number of heads of every attention module, by the module's name."""
-    modules = model.named_modules()
-    return {name: module.num_heads for name, module in modules if hasattr(module, "num_heads")}
+def _block(at: Placement, run: Run) -> Block:
+    return Block(at.stack, at.layer, run.component, run.heads)
 
 
-def _place(
-    name: str,
-    shape: Sequence[int],
-    rules: list[tuple[re.Pattern, Rule]],
-    heads_by_module: dict[str, int],
-) -> Iterable[tuple[Block, tuple[int, int]]]:
-    """Yield the blocks of one parameter with the (outer, inner) sizes of their views."""
-    matches = ((pattern.fullmatch(name), rule) for pattern, rule in rules)
-    match, rule = next(((match, rule) for match, rule in matches if match), (None, None))
-    if rule is None:
-        yield Block("other", 0, name), (1, prod(shape))
-        return
-    found = match.groupdict()
-    stack = found.get("stack") or "model"
-    layer = int(found["layer"]) + 1 if found.get("layer") else 0
-    heads = 1 if rule.heads is None else _heads_of(name, heads_by_module)
-    parts = len(rule.components)
-    rows = shape[0] // parts
-    sizes = (rows, *shape[1:])
-    if shape[0] % parts or (rule.heads is not None and sizes[rule.heads] % heads):
-        raise ValueError(f"{name}: shape {tuple(shape)} is not divisible into {heads} heads")
-    outer = rows if rule.heads == 1 else 1
-    for component in rule.components:
-        yield Block(stack, layer, component, heads), (outer, prod(sizes) // (outer * heads))
+def _slices(parameter: int, at: Placement, first_cells: dict[Block, int]) -> Iterator[Slice]:
+    """Yield the slices of one parameter in order.
 
-
-def _heads_of(name: str, heads_by_module: dict[str, int]) -> int:
-    """Return the number of heads of the innermost attention module that holds the parameter."""
-    holders = [module for module in heads_by_module if name.startswith(f"{module}.")]
-    return heads_by_module[max(holders, key=len)] if holders else 1
+    Runs of columns whose heads are alike are one slice if their cells follow each other too:
+    otherwise, each row would have slices of its own.
+    """
+    heads = [  # (first cell, number of heads, elements of a head and row)
+        (first_cells[_block(at, run)] + run.first, run.count, run.size // run.count * at.inner)
+        for run in at.runs
+    ]
+    cells = [cell + head for cell, count, _ in heads for head in range(count)]
+    widths = {width for _, _, width in heads}
+    if at.outer > 1 and len(widths) == 1 and cells == list(range(cells[0], cells[0] + len(cells))):
+        heads = [(cells[0], len(cells), *widths)]
+    start = 0
+    for outer in [at.outer] if len(heads) == 1 else [1] * at.outer:
+        for cell, count, width in heads:
+            yield Slice(parameter, start, cell, outer, count, width)
+            start += outer * count * width

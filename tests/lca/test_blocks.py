@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from hypothesis import given
@@ -5,21 +7,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 import toys
+from cells import placed
 from lca.blocks import Rule, partition
 
 COMPONENTS = {"key", "query", "value", "out", "w1", "w2", "norms", "biases"}
 CROSS = {"cross_key", "cross_query", "cross_value", "cross_out"}
-
-
-def placed(part):
-    """Return the cell of every element, -1 where there is none, by way of the slices' views."""
-    cells = [torch.full((size,), -1) for size in part.sizes]
-    for piece in part.slices:
-        heads = torch.arange(piece.heads).view(1, -1, 1) + piece.cell
-        view = cells[piece.parameter][piece.start : piece.start + piece.numel]
-        assert (view == -1).all()
-        view.copy_(heads.expand(piece.outer, piece.heads, piece.inner).reshape(-1))
-    return cells
 
 
 @pytest.mark.parametrize("objective", toys.OBJECTIVES)
@@ -132,3 +124,104 @@ def test_tiles_cover_a_slice_in_order_with_the_same_cells(rows, heads, inner, di
     split = type(part)(part.blocks, tiles, part.sizes)
     assert torch.equal(placed(split)[0], placed(part)[0])
     assert all(tile.numel <= limit or tile.outer == 1 or tile.heads > 1 for tile in tiles)
+
+
+class Attention(nn.Module):
+    """As nanoGPT's: query, key and value in one."""
+
+    def __init__(self):
+        super().__init__()
+        self.n_head = 4
+        self.c_attn, self.c_proj = nn.Linear(16, 48), nn.Linear(16, 16)
+
+
+class Grouped(nn.Module):
+    """Four heads of queries share two of keys and values, as only the shapes say."""
+
+    def __init__(self):
+        super().__init__()
+        self.num_heads = 4
+        self.q_proj, self.k_proj = nn.Linear(16, 16), nn.Linear(16, 8)
+        self.v_proj, self.o_proj = nn.Linear(16, 8), nn.Linear(16, 16)
+
+
+class Layer(nn.Module):
+    def __init__(self, **attentions):
+        super().__init__()
+        for name, attention in attentions.items():
+            self.add_module(name, attention)
+        self.ln_1 = nn.LayerNorm(16)
+        self.mlp = nn.Sequential(nn.Linear(16, 32), nn.GELU(), nn.Linear(32, 16))
+        self.gain = nn.Parameter(torch.tensor(1.0))
+
+
+def stacked(**attentions):
+    """Return a model of one layer with such attentions."""
+    return nn.ModuleDict({"wte": nn.Embedding(9, 16), "h": nn.ModuleList([Layer(**attentions)])})
+
+
+def heads(model):
+    return {block.name: block.heads for block in partition(model).blocks}
+
+
+def test_a_layer_is_read_from_its_modules():
+    expected = {"query": 4, "key": 4, "value": 4, "out": 4} | dict.fromkeys(
+        ("w1", "w2", "norms", "biases", "gain"), 1
+    )
+    expected = {f"model.1.{component}": number for component, number in expected.items()}
+    assert heads(stacked(attn=Attention())) == expected | {"model.0.embeddings": 1}
+    grouped = expected | {"model.1.key": 2, "model.1.value": 2}
+    assert heads(stacked(self_attn=Grouped())) == grouped | {"model.0.embeddings": 1}
+
+
+def test_the_names_of_a_model_do_not_depend_on_what_wraps_it():
+    model = stacked(attn=Attention())
+    assert heads(nn.DataParallel(model)) == heads(torch.compile(model)) == heads(model)
+
+
+def test_two_attentions_of_a_layer_are_told_apart():
+    found = heads(stacked(time=nn.MultiheadAttention(16, 4), space=nn.MultiheadAttention(16, 2)))
+    assert found["model.1.query:time"] == 4
+    assert found["model.1.query:space"] == 2
+    assert found["model.1.out:space.out_proj"] == 2
+
+
+def test_layers_outside_of_a_list_do_not_share_the_blocks_of_their_matrices():
+    found = heads(
+        nn.ModuleDict({"first": Layer(attn=Attention()), "then": Layer(attn=Attention())})
+    )
+    assert found["model.0.key:first.attn.c_attn"] == found["model.0.key:then.attn.c_attn"] == 4
+
+
+def test_two_towers_are_told_apart():
+    towers = {name: nn.ModuleDict({"encoder": stacked(attn=Attention())}) for name in ("a", "b")}
+    names = heads(nn.ModuleDict(towers))
+    assert {"a.encoder.1.key", "b.encoder.1.key"} <= names.keys()
+
+
+def test_an_attention_without_a_number_of_heads_is_one_block_for_each_matrix():
+    model = Grouped()
+    del model.num_heads
+    assert {name: number for name, number in heads(model).items() if "bias" not in name} == {
+        f"model.0.{component}": 1 for component in ("query", "key", "value", "out")
+    }
+
+
+@pytest.mark.parametrize("sizes", [{}, {"kdim": 12, "vdim": 20}])
+def test_the_heads_of_pytorchs_attention_are_those_it_computes(sizes):
+    torch.manual_seed(0)
+    model = nn.MultiheadAttention(16, 4, bias=False, **sizes)
+    part = partition(model)
+    query, key = torch.randn(5, 16), torch.randn(6, model.kdim)
+    value = torch.randn(6, model.vdim)
+    _, expected = model(query, key, value, average_attn_weights=False)
+    names = [block.component for block in part.blocks]
+    for component in ("query", "key"):
+        for head in range(4):
+            changed = copy.deepcopy(model)
+            with torch.no_grad():
+                for p, cells in zip(changed.parameters(), placed(part), strict=True):
+                    p.view(-1)[cells == 4 * names.index(component) + head] = 0
+            _, found = changed(query, key, value, average_attn_weights=False)
+            differ = (found != expected).flatten(1).any(dim=1)
+            assert differ.tolist() == [number == head for number in range(4)]

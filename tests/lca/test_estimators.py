@@ -6,7 +6,7 @@ from torch import nn
 
 from lca.blocks import partition
 from lca.curvature import Schedule, curvature
-from lca.optimizer import SGD, Adam
+from lca.optimizers import SGD, FairseqAdam
 
 SIZE, UPDATES = 40, 60
 CURVATURE = torch.logspace(-1, 1, SIZE)
@@ -24,7 +24,7 @@ def loss(theta):
 
 
 def adam(params):
-    return Adam(params, lr=0.05, betas=(0.9, 0.98))
+    return FairseqAdam(params, lr=0.05, betas=(0.9, 0.98))
 
 
 def train(seed, noise, rule=adam, every=1):
@@ -37,7 +37,7 @@ def train(seed, noise, rule=adam, every=1):
     model = Model()
     part = partition(model)
     optimizer = rule(model.parameters())
-    optimizer.attach(part)
+    optimizer.attach(model)
     changes, found, schedule = (
         [],
         {"own_batch": [], "next_batch": []},

@@ -1,56 +1,131 @@
-import copy
+"""The examples of the library's page, as they stand there: each on the same small training."""
+
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
 
-from lca.allocation import per_block
+import hugging_face
+import lca
+from lca import verify
+from lca.analysis import logs
 
-EXAMPLE = re.search(
-    r"```python\n(.*?)```",
-    (Path(__file__).parents[2] / "src/lca/README.md").read_text(encoding="utf-8"),
-    re.DOTALL,
-)[1]
-
-
-def test_the_example_tracks_a_torch_model_and_adds_up_to_its_loss_change():
-    """With steps so large that neither end of them alone would do; batches make 3 % of noise."""
-    torch.manual_seed(0)
-    inputs = torch.randn(4096, 8)
-    targets = torch.sin(inputs[:, :1] * 2) + inputs[:, 1:2]
-    model = nn.Sequential(nn.Linear(8, 32), nn.Tanh(), nn.Linear(32, 1))
-
-    def loss(model, batch):
-        return nn.functional.mse_loss(model(batch[0]), batch[1])
-
-    def draw():
-        drawn = torch.randint(len(inputs), (256,))
-        return inputs[drawn], targets[drawn]
-
-    def gradients(batch):
-        copied = copy.deepcopy(model)
-
-        def at(values):
-            copied.zero_grad()
-            nn.utils.vector_to_parameters(torch.cat(values), copied.parameters())
-            loss(copied, batch).backward()
-            return [p.grad.reshape(-1) for p in copied.parameters()]
-
-        return at
-
-    before = loss(model, (inputs, targets)).item()
-    names = {"model": model, "batches": (draw() for _ in range(600)), "loss": loss}
-    exec(EXAMPLE, names | {"fresh": draw, "gradients": gradients}, names)
-    optimizer, change = names["adam"], names["end"] - names["turned"] / 2
-    after = loss(model, (inputs, targets)).item()
-    blocks = [block.name for block in optimizer.partition.blocks]
-    assert blocks == [f"other.0.{name}" for name, _ in model.named_parameters()]
-    assert before - after > 0.5
-    sums = per_block(change, optimizer.partition)[:, 0]
-    assert sums.sum().item() == pytest.approx(after - before, rel=0.1)
+PAGE = (Path(__file__).parents[2] / "src/lca/README.md").read_text(encoding="utf-8")
+LOOP, TRAINER, LIGHTNING, AFTERWARDS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+UPDATES = 40
 
 
-def test_the_example_is_short():
-    assert len(EXAMPLE.strip().splitlines()) <= 17
+def loss_of(model, batch):
+    return model(**batch).loss
+
+
+def batches(seed, number):
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(number):
+        tokens = torch.randint(0, hugging_face.VOCABULARY, (4, 7), generator=generator)
+        tokens[:, 1::2] = tokens[:, :-1:2]  # every other one can be learned
+        yield {"input_ids": tokens, "labels": labelled(tokens)}
+
+
+def labelled(tokens):
+    """The first token is predicted from nothing: `Trainer` divides by the others only if told."""
+    labels = tokens.clone()
+    labels[..., 0] = -100
+    return labels
+
+
+class Rows(IterableDataset):
+    """The sequences of the batches one by one, for a trainer that collates them itself."""
+
+    def __iter__(self):
+        for batch in batches(0, UPDATES):
+            for tokens in batch["input_ids"]:
+                yield {"input_ids": tokens, "labels": labelled(tokens)}
+
+
+def small_gpt2():
+    model = hugging_face.model("gpt2").train()
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0  # each trainer draws random numbers of its own
+    return model
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """Return the logs of the three ways in."""
+    from transformers import TrainingArguments
+
+    folder, found = tmp_path_factory.mktemp("runs"), {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name, example in (("loop", LOOP), ("trainer", TRAINER), ("lightning", LIGHTNING)):
+            names = {
+                "torch": torch,
+                "model": small_gpt2(),
+                "loss_of": loss_of,
+                "sample": list(batches(1, 20)),
+                "batches": DataLoader(list(batches(0, UPDATES)), batch_size=None, shuffle=False),
+                "data": Rows(),
+            }
+            if name == "trainer":
+                names["arguments"] = TrainingArguments(
+                    *("checkpoints",),
+                    max_steps=UPDATES,
+                    per_device_train_batch_size=4,
+                    lr_scheduler_type="constant",
+                    use_cpu=True,
+                    report_to=[],
+                )
+            exec(example, names)
+            found[name] = names["recording"].log.absolute()
+    return found
+
+
+@pytest.mark.parametrize("way", ["trainer", "lightning"])
+def test_the_ways_in_record_the_same(recorded, way):
+    for group in ("own_batch", "next_batch", "curvature"):
+        expected = logs.series(recorded["loop"], group, "sum")
+        found = logs.series(recorded[way], group, "sum")
+        pd.testing.assert_frame_equal(found, expected, rtol=1e-2, atol=1e-5)
+    norms = [logs.facts(recorded[name])["gradient_norm"] for name in ("loop", way)]
+    pd.testing.assert_series_equal(*norms, rtol=1e-3)
+    assert (norms[0] > 1).any()  # some were clipped
+
+
+def test_the_logs_are_whole(recorded):
+    assert verify.main(list(map(str, recorded.values()))) == 0
+    assert logs.count_updates(recorded["loop"]) == UPDATES - 1
+
+
+def test_a_log_is_read_and_drawn(recorded, tmp_path, monkeypatch):
+    import matplotlib
+
+    backend, settings = matplotlib.get_backend(), dict(matplotlib.rcParams)
+    monkeypatch.chdir(tmp_path)
+    log = lca.read(recorded["loop"])
+    assert log.best == "trapezoid"
+    assert set(log.totals["component"]) >= {"query", "key", "value", "out", "w1", "w2"}
+    assert log.adds_up["estimator"].tolist() == ["own_batch", "next_batch", "trapezoid"]
+
+    class Recording:
+        log = recorded["loop"]
+
+    exec(AFTERWARDS, {"lca": lca, "recording": Recording})
+    assert (tmp_path / "bars.png").stat().st_size
+    for draw in (lca.plot.curves, lca.plot.heads):
+        for estimator in ("own_batch", "trapezoid"):
+            assert draw(log, estimator).axes
+    assert lca.plot.completeness(log).axes
+    with pytest.raises(ValueError, match="no estimator 'probe', only own_batch"):
+        lca.plot.bars(log, "probe")
+    assert (matplotlib.get_backend(), dict(matplotlib.rcParams)) == (backend, settings)
+
+
+def test_the_examples_are_short():
+    for example in (LOOP, TRAINER, LIGHTNING):
+        assert len([line for line in example.splitlines() if line.strip()]) <= 15

@@ -24,7 +24,7 @@ from fairseq_cli.train import cli_main
 
 from closer_look.jobs.manifest import write_manifest
 from fake_bin import ROOT
-from lca.optimizer import Adam
+from lca.optimizers import FairseqAdam
 from lca.verify import verify
 from scripts.training import train
 from trainers import write_data
@@ -69,14 +69,14 @@ def kill_after(updates, seconds):
     """Have this process killed so many seconds after its update of this number; 0: from now."""
     timer = threading.Timer(seconds, os.killpg, (0, signal.SIGKILL))
     steps = iter(range(1, 1000))
-    step = Adam.step
+    step = FairseqAdam.step
 
     def counted(*arguments):
         if next(steps) == updates:
             timer.start()
         return step(*arguments)
 
-    Adam.step = counted
+    FairseqAdam.step = counted
     if updates == 0:
         timer.start()
 

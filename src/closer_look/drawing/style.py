@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -10,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-matplotlib.use("Agg")
 plt.style.use(Path(__file__).with_name("lca.mplstyle"))
 
 OBJECTIVES = {

@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 from fairseq.trainer import Trainer
 
-from lca.blocks import partition
-
 from .optimizer import NAMES
 from .session import Session
 
@@ -44,7 +42,7 @@ def _build_optimizer(method: Callable, trainer: Trainer) -> None:
     """Attach the blocks to every optimizer that fairseq builds; begin with the first."""
     _refuse_unsupported(trainer.cfg)
     method(trainer)
-    trainer.optimizer.optimizer.attach(partition(trainer._model))
+    trainer.optimizer.optimizer.attach(trainer._model)
     if not hasattr(trainer, "lca"):
         trainer.lca = Session(trainer)
 

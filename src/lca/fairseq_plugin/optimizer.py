@@ -1,4 +1,4 @@
-"""Registers the optimizers of `lca.optimizer` as fairseq's `lca_adam` and `lca_sgd`."""
+"""Registers optimizers of `lca.optimizers` as fairseq's `lca_adam` and `lca_sgd`."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ from fairseq.optim import FairseqOptimizer, register_optimizer
 from fairseq.optim.adam import FairseqAdam, FairseqAdamConfig
 from omegaconf import II, MISSING
 
-from lca.optimizer import SGD, Adam
+from lca import optimizers
 
 NAMES = ("lca_adam", "lca_sgd")
 
@@ -58,7 +58,7 @@ class LcaAdam(FairseqAdam):
 
     def __init__(self, cfg: LcaAdamConfig, params) -> None:
         FairseqOptimizer.__init__(self, cfg)
-        self._optimizer = Adam(params, **self.optimizer_config)
+        self._optimizer = optimizers.FairseqAdam(params, **self.optimizer_config)
 
 
 @register_optimizer("lca_sgd", dataclass=LcaSGDConfig)
@@ -69,7 +69,7 @@ class LcaSGD(FairseqOptimizer):
 
     def __init__(self, cfg: LcaSGDConfig, params) -> None:
         super().__init__(cfg)
-        self._optimizer = SGD(params, **self.optimizer_config)
+        self._optimizer = optimizers.SGD(params, **self.optimizer_config)
 
     @property
     def optimizer_config(self) -> dict:

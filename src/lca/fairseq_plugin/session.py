@@ -7,7 +7,7 @@ from lca import LAGS
 from lca.allocation import check_total
 from lca.blocks import partition
 from lca.curvature import Schedule
-from lca.optimizer import LcaOptimizer
+from lca.optimizers import LcaOptimizer
 from lca.recorder import EXTRA_UPDATES, Recorder
 
 from .probe import Copy, Curvature, Loss, Probe

@@ -11,6 +11,7 @@ on its own, without the other's branches.
 import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic
+from numba.np.unsafe.ndarray import to_fixed_tuple
 
 RUN = 512
 """Elements of a run: theta, g, m, v and the terms take 12 KiB."""
@@ -27,29 +28,35 @@ def _fma(context, a, b, c):
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def _update(theta, g, m, v, own, following, coefficients):
+def _update(theta, g, m, v, own, following, coefficients, torch_order):
     """Update a run in place; `own` becomes its terms g * dtheta, `following` those of the last.
 
-    `coefficients` are as of `update_and_allocate`. Of the update before, Adam has
-    theta_t = (theta_(t+1) + size * m / (sqrt(v) + eps)) / (1 - decay).
+    `coefficients` and `torch_order` are as of `update_and_allocate`. Of the update before, Adam has
+    theta_t = (theta_(t+1) + size * m / (sqrt(v) / root + eps)) / (1 - decay).
     """
-    one = np.float32(1)
     beta1, fresh1, beta2, fresh2 = coefficients[0:4]
-    size, decay, eps = coefficients[4:7]
-    last_size, last_decay, last_eps = coefficients[7:10]
+    size, decay, keep, eps, root, penalty = coefficients[4:10]
+    last_size, last_decay, last_keep, last_eps, last_root = coefficients[10:15]
     for i in range(theta.size):
         before = theta[i]
         if v is None:
             following[i] = g[i] * (-last_size * m[i])
-            m[i] = m[i] * beta1 + _fma(before, decay, g[i])
+            m[i] = m[i] * beta1 + _fma(before, penalty, g[i])
             theta[i] = _fma(m[i], -size, before)
         else:
-            descent = last_size * m[i] / (np.sqrt(v[i]) + last_eps) + last_decay * before
-            following[i] = g[i] * (-descent / (one - last_decay))
-            m[i] = _fma(g[i], fresh1, m[i] * beta1)
-            v[i] = _fma(fresh2 * g[i], g[i], v[i] * beta2)
-            decayed = _fma(before, -decay, before)
-            theta[i] = decayed + (-size * m[i]) / (np.sqrt(v[i]) + eps)
+            width = np.sqrt(v[i]) / last_root + last_eps
+            following[i] = g[i] * (-(last_size * m[i] / width + last_decay * before) / last_keep)
+            if torch_order is None:
+                m[i] = _fma(g[i], fresh1, m[i] * beta1)
+                v[i] = _fma(fresh2 * g[i], g[i], v[i] * beta2)
+                decayed = _fma(before, -decay, before)
+                theta[i] = decayed + (-size * m[i]) / (np.sqrt(v[i]) + eps)
+            else:
+                decayed = before * keep
+                pushed = _fma(decayed, penalty, g[i])
+                m[i] = _fma(fresh1, pushed - m[i], m[i])
+                v[i] = _fma(fresh2 * pushed, pushed, v[i] * beta2)
+                theta[i] = decayed + (-size * m[i]) / (np.sqrt(v[i]) / root + eps)
         own[i] = g[i] * (theta[i] - before)
 
 
@@ -71,26 +78,16 @@ def _add_terms(terms, cell):
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def update_and_allocate(theta, g, m, v, pieces, coefficients, own, following):
+def update_and_allocate(theta, g, m, v, pieces, coefficients, own, following, torch_order):
     """Update the elements of `pieces` in place and add their terms to the allocations.
 
     theta, g, m, v: flat float32; v is None for SGD. pieces: int64 rows (start, cell, outer, heads,
-    inner), see `blocks.Slice`. coefficients: beta1, 1 - beta1, beta2, 1 - beta2 and the size, decay
-    and eps of this update and of the one before, see `optimizer.Step`; float32, rounded once from
+    inner), see `blocks.Slice`. coefficients: as `base.Job` has them; float32, rounded once from
     what is double precision in Python. own, following: float64 `(cells, 4)`, see `allocation`.
+    torch_order: whether Adam's moments and decay are computed as in PyTorch, or None for as in
+    fairseq; not looked at for SGD.
     """
-    of_run = (
-        coefficients[0],
-        coefficients[1],
-        coefficients[2],
-        coefficients[3],
-        coefficients[4],
-        coefficients[5],
-        coefficients[6],
-        coefficients[7],
-        coefficients[8],
-        coefficients[9],
-    )
+    of_run = to_fixed_tuple(coefficients, 15)
     terms, lagged = np.empty(RUN, np.float32), np.empty(RUN, np.float32)
     for piece in range(pieces.shape[0]):
         start, cell, outer, heads, inner = pieces[piece]
@@ -101,7 +98,7 @@ def update_and_allocate(theta, g, m, v, pieces, coefficients, own, following):
                 span, size = slice(first, end), end - first
                 a, b = terms[:size], lagged[:size]
                 views = theta[span], g[span], m[span], None if v is None else v[span]
-                _update(*views, a, b, of_run)
+                _update(*views, a, b, of_run, torch_order)
                 _add_terms(a, own[owner])
                 _add_terms(b, following[owner])
             start += inner

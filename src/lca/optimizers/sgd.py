@@ -1,0 +1,54 @@
+"""PyTorch's SGD, with LCA."""
+
+from collections.abc import Iterable
+
+from torch import Tensor
+
+from .base import LcaOptimizer, Step, at_least_zero
+
+
+class SGD(LcaOptimizer):
+    """Stochastic gradient descent with momentum (Polyak 1964), with LCA.
+
+    Its updates are those of `torch.optim.SGD`, which fairseq uses: m <- momentum * m + g + penalty
+    * theta_t, and theta_(t+1) = theta_t - lr * m, where penalty is the weight decay. So m alone,
+    which PyTorch calls the momentum buffer, says what the last update did.
+    """
+
+    MOMENTS = ("momentum_buffer",)
+
+    def __init__(
+        self,
+        params: Iterable,
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+    ) -> None:
+        at_least_zero(lr=lr, momentum=momentum, weight_decay=weight_decay)
+        super().__init__(
+            params,
+            lr=lr,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            **{"dampening": 0.0, "nesterov": False},  # PyTorch's states have them
+        )
+
+    @staticmethod
+    def _betas(group: dict) -> tuple[float, float]:
+        return group["momentum"], 0.0
+
+    @staticmethod
+    def _step(group: dict, count: int) -> Step:
+        return Step(float(group["lr"]), penalty=group["weight_decay"])
+
+    @staticmethod
+    def _update(theta, gradient, m, v, betas, step) -> None:
+        """In PyTorch's order of operations."""
+        if step.penalty:
+            gradient = gradient.add(theta, alpha=step.penalty)
+        m.mul_(betas[0]).add_(gradient)
+        theta.add_(m, alpha=-step.size)
+
+    @staticmethod
+    def _displacement(theta, m, v, step) -> Tensor:
+        return m * -step.size

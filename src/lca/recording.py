@@ -1,0 +1,292 @@
+"""Recording a training: the log of any loop that steps one of our optimizers.
+
+    with lca.record(model, optimizer, "log"):
+        ...  # the training, in a plain loop or by anybody's trainer
+
+All follows from the optimizer: each of its steps adds a row; its `state_dict()`, of which a
+checkpoint is made, first writes the rows up to there; and after `load_state_dict()` the log goes on
+at the update that was restored. Hence nobody's loop has to know of it.
+
+Given a function to the loss of a batch and a sample of batches, some updates are measured too (see
+`curvature`), and so is the loss that the allocations are to explain. Neither parameters nor
+gradients of the training are touched by that, and random numbers are drawn as without it.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from . import LAGS
+from .blocks import Partition
+from .curvature import Schedule, curvature
+from .optimizers import LcaOptimizer
+from .placement import unwrapped
+from .recorder import EXTRA_UPDATES, Recorder, consolidate
+
+ROWS = 1000
+"""Rows that are kept in memory at most, where no checkpoint writes them."""
+
+SEED = 0
+"""Of dropout on the sample: the same masks each time."""
+
+LossOf = Callable[[nn.Module, object], Tensor]
+"""From the model and a batch to the mean loss that is trained on, such as in nats per token."""
+
+
+class Recording:
+    """The log of a training in `folder`, whose parts `close` makes into `log.parquet` there.
+
+    `optimizer` is one of `lca.optimizers` that holds the parameters of `model`; it is attached to
+    the model's blocks, unless it is already. Of N updates, the log has N - 1: the gradient of the
+    last completes the one before.
+
+    `loss_of` and `sample`: a function to the loss of a batch, and at least 20 batches of the
+    training data, all of about one size, for error bars. With them, the curvature is measured once
+    in each `curvature_every` updates, on a batch of the sample, and the loss of the whole sample at
+    the first and each `loss_every` updates. If `updates`, how many there will be, is given, the
+    last one is measured as well. `about`: facts to be kept in the log.
+
+    Of data-parallel workers, the first records. Raises `FileExistsError` if the log is already
+    there.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: LcaOptimizer,
+        folder: str | Path,
+        loss_of: LossOf | None = None,
+        sample: Sequence = (),
+        *,
+        curvature_every: int = 64,
+        loss_every: int = 1000,
+        updates: int | None = None,
+        seed: int = 0,
+        about: dict | None = None,
+        blocks: Partition | None = None,
+    ) -> None:
+        self.log = Path(folder) / "log.parquet"
+        if self.log.exists():
+            raise FileExistsError(f"{self.log}: exists; choose another folder, or remove it")
+        if (loss_of is None) != (len(sample) == 0):
+            raise ValueError("loss_of needs a sample of batches, and a sample needs loss_of")
+        if optimizer.partition is None or blocks is not None:
+            optimizer.attach(model, blocks)
+        self._optimizer = optimizer
+        self._loss = _SampleLoss(model, loss_of, sample) if loss_of else None
+        self._curvature_every, self._loss_every = curvature_every, loss_every
+        self._total = updates - EXTRA_UPDATES if updates else None
+        self._seed = seed
+        groups = [*LAGS, "curvature"] if self._loss else list(LAGS)
+        about = {"seed": seed, **({"dropout_tokens": [1] * len(sample)} if sample else {})} | (
+            about or {}
+        )
+        self._recorder = Recorder(folder, optimizer.partition, about, groups)
+        self._is_resumed = False
+        self._before: list[Tensor] | None = None
+        self._gradient_norm: float | Tensor | None = None
+        self._handles = [
+            optimizer.register_step_pre_hook(lambda *_: self._before_update()),
+            optimizer.register_step_post_hook(lambda *_: self._after_update()),
+            optimizer.register_state_dict_pre_hook(lambda *_: self._recorder.close_part()),
+            optimizer.register_load_state_dict_post_hook(lambda *_: self._forget()),
+        ]
+
+    @property
+    def updates(self) -> int:
+        """How many updates are recorded, also before a restart: the optimizer's state knows."""
+        return self._optimizer.param_groups[0].get("lca_updates", 0)
+
+    def clipped(self, gradients: Sequence[Tensor], norm: Tensor, most: float) -> None:
+        """Take note that `gradients` of such a norm were scaled to a norm of at most `most`."""
+        ours = {id(p.grad) for group in self._optimizer.param_groups for p in group["params"]}
+        norm = torch.as_tensor(norm).detach().double()
+        # A step of gradients that are not finite is skipped by whatever scales the loss.
+        if norm.isfinite() and any(id(gradient) in ours for gradient in gradients):
+            if self._gradient_norm is None:
+                self._gradient_norm = norm
+            self._optimizer.clip_coefficient *= (most / (norm + 1e-6)).clamp(max=1.0)
+
+    def stop(self) -> None:
+        """Record no more; the rows since the last checkpoint are lost."""
+        for handle in self._handles:
+            handle.remove()
+
+    def close(self) -> Path:
+        """Write the rest, consolidate the log, and return its path."""
+        self.stop()
+        if not self._is_first_worker():
+            return self.log
+        self._recorder.close_part()
+        updates = self._optimizer.param_groups[0].pop("lca_updates", 0)
+        consolidate(self._recorder.folder, self.log, updates - EXTRA_UPDATES)
+        return self.log
+
+    @staticmethod
+    def _is_first_worker() -> bool:
+        """Tell whether this worker records: of several, the first."""
+        workers = torch.distributed
+        return not (workers.is_available() and workers.is_initialized() and workers.get_rank())
+
+    def _forget(self) -> None:
+        self._is_resumed = False
+
+    def _before_update(self) -> None:
+        """Begin or go on with the log; keep the parameters if the update is to be measured."""
+        if not self._is_first_worker():
+            return
+        if not self._is_resumed:
+            self._recorder.resume(self.updates)
+            self._schedule = Schedule(self._seed, self._curvature_every, self._total)
+            self._is_resumed = True
+        update = self.updates + 1
+        self._measured_for = self._schedule.updates(update) if self._loss else 0
+        is_first = update == 1
+        self._is_loss_due = self._loss is not None and (
+            is_first or update % self._loss_every == 0 or update == self._total
+        )
+        keep = self._measured_for or self._is_loss_due
+        self._before = [value.clone() for value in self._optimizer.values()] if keep else None
+
+    def _after_update(self) -> None:
+        """Record the update that was just made, measured if it is due."""
+        if not self._is_first_worker():
+            return
+        optimizer, update = self._optimizer, self.updates + 1
+        allocations = {name: values.cpu() for name, values in optimizer.allocations.items()}
+        for name, values in allocations.items():
+            if not torch.isfinite(values).all():
+                (bad, *_) = (~torch.isfinite(values).all(dim=1)).nonzero().flatten().tolist()
+                block = optimizer.partition.blocks[optimizer.partition.owners[bad]].name
+                raise FloatingPointError(
+                    f"update {update}: {name} of {block} is not finite; it is not recorded"
+                )
+        norm = self._gradient_norm
+        facts = {
+            "update": update,
+            "learning_rate": optimizer.last_lr,
+            "gradient_norm": None if norm is None else float(norm),
+        }
+        if self._before is not None:
+            self._measure(facts, allocations)
+        self._recorder.record(facts, allocations)
+        optimizer.param_groups[0]["lca_updates"] = update
+        self._before, self._gradient_norm, optimizer.clip_coefficient = None, None, 1.0
+        if update % ROWS == 0:
+            self._recorder.close_part()
+
+    def _measure(self, facts: dict, allocations: dict[str, Tensor]) -> None:
+        before, after = self._before, self._optimizer.values()
+        if self._measured_for:
+            random = np.random.default_rng([self._seed, facts["update"]])
+            batch = int(random.integers(self._loss.batches))
+            facts["curvature/updates"] = self._measured_for
+            allocations["curvature"] = curvature(
+                lambda values: self._loss.gradients(values, batch, facts["update"]),
+                *(before, after, self._optimizer.partition),
+            )
+        if self._is_loss_due:
+            ends = {"before": before, "after": after} if facts["update"] == 1 else {"after": after}
+            for when, values in ends.items():
+                losses = self._loss.losses(values)
+                facts[f"dropout/{when}"] = math.fsum(losses) / len(losses)
+                facts[f"dropout/{when}_by_batch"] = losses
+
+
+class _SampleLoss(nn.Module):
+    """The loss of the sample's batches, at any values of the parameters."""
+
+    def __init__(self, model: nn.Module, loss_of: LossOf, sample: Sequence) -> None:
+        super().__init__()
+        self.model = unwrapped(model)
+        self._loss_of, self._sample = loss_of, sample
+
+    @property
+    def batches(self) -> int:
+        """The number of batches."""
+        return len(self._sample)
+
+    def forward(self, batch: object) -> Tensor:
+        """Return the loss at the model's own parameters."""
+        return self._loss_of(self.model, batch)
+
+    def losses(self, values: Sequence[Tensor]) -> list[float]:
+        """Return the loss of each batch."""
+        with torch.no_grad(), self._seeded(SEED):
+            state = self._state(values)
+            return [float(functional_call(self, state, (batch,))) for batch in self._sample]
+
+    def gradients(self, values: Sequence[Tensor], batch: int, seed: int) -> list[Tensor]:
+        """Return the gradients of a batch's loss, flat; `seed` is that of the masks of dropout."""
+        with torch.enable_grad(), self._seeded(seed):
+            state = self._state([value.detach().requires_grad_() for value in values])
+            inputs = [state[f"model.{name}"] for name, _ in self._trainable()]
+            loss = functional_call(self, state, (self._sample[batch],))
+            found = torch.autograd.grad(loss, inputs, allow_unused=True)
+        return [
+            torch.zeros_like(value) if gradient is None else gradient.reshape(-1)
+            for value, gradient in zip(values, found, strict=True)
+        ]
+
+    def _trainable(self) -> Iterator[tuple[str, Tensor]]:
+        return ((name, p) for name, p in self.model.named_parameters() if p.requires_grad)
+
+    def _state(self, values: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return parameters of these values, and copies of the buffers."""
+        buffers = {f"model.{name}": b.clone() for name, b in self.model.named_buffers()}
+        pairs = zip(self._trainable(), values, strict=True)
+        return buffers | {f"model.{name}": value.view(p.shape) for (name, p), value in pairs}
+
+    @contextmanager
+    def _seeded(self, seed: int) -> Iterator[None]:
+        """Draw random numbers of a seed, without an effect on those of the training."""
+        device = next(self.model.parameters()).device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            yield
+
+
+@contextmanager
+def record(
+    model: nn.Module, optimizer: LcaOptimizer, folder: str | Path, *args, **kwargs
+) -> Iterator[Recording]:
+    """Record the training in the block: a `Recording`, which is closed at its end.
+
+    Meanwhile, what clips gradients by their norm, as trainers do with
+    `torch.nn.utils.clip_grad_norm_`, says by how much, so that the allocations are of the whole
+    gradient. After an exception, the parts stay: a training that goes on from a checkpoint goes on
+    with the log.
+    """
+    recording = Recording(model, optimizer, folder, *args, **kwargs)
+    try:
+        with _clipping_told_to(recording):
+            yield recording
+    except BaseException:
+        recording.stop()
+        raise
+    recording.close()
+
+
+@contextmanager
+def _clipping_told_to(recording: Recording) -> Iterator[None]:
+    """Have PyTorch's clipping tell a recording; every import of it ends in this one function."""
+    module = torch.nn.utils.clip_grad
+    original = module._clip_grads_with_norm_
+
+    def told(parameters, max_norm, total_norm, *args, **kwargs) -> None:
+        parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        recording.clipped(gradients, total_norm, max_norm)
+        original(parameters, max_norm, total_norm, *args, **kwargs)
+
+    module._clip_grads_with_norm_ = told
+    try:
+        yield
+    finally:
+        module._clip_grads_with_norm_ = original

@@ -1,0 +1,181 @@
+"""Logs of trainings that know nothing of them."""
+
+import copy
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import mse_loss
+
+import lca
+from lca import verify
+from lca.analysis import logs
+from lca.recorder import LogError
+
+UPDATES = 60
+
+
+def loss_of(model, batch):
+    return mse_loss(model(batch[0]), batch[1])
+
+
+def batch(number):
+    generator = torch.Generator().manual_seed(number)
+    inputs = torch.randn(64, 8, generator=generator)
+    return inputs, torch.sin(2 * inputs[:, :1]) + inputs[:, 1:2]
+
+
+SAMPLE = [batch(-1 - number) for number in range(24)]
+
+
+def made(optimizer=lca.AdamW):
+    """With what a measurement could disturb: dropout, and statistics of the batches."""
+    torch.manual_seed(0)
+    layers = nn.Linear(8, 32), nn.BatchNorm1d(32), nn.Tanh(), nn.Dropout(0.1), nn.Linear(32, 1)
+    model = nn.Sequential(*layers)
+    return model, optimizer(model.parameters(), lr=1e-2)
+
+
+def train(model, optimizer, updates, most=1.0):
+    for number in updates:
+        torch.manual_seed(number)  # of dropout
+        optimizer.zero_grad()
+        loss_of(model, batch(number)).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), most)
+        optimizer.step()
+
+
+def recorded(folder, *args, **kwargs):
+    model, optimizer = made()
+    with lca.record(model, optimizer, folder, *args, **kwargs) as recording:
+        train(model, optimizer, range(UPDATES))
+    return model, recording.log
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    settings = dict(curvature_every=4, loss_every=20, updates=UPDATES)
+    return recorded(tmp_path_factory.mktemp("log"), loss_of, SAMPLE, **settings)
+
+
+def test_measuring_leaves_the_training_as_it_is(log):
+    measured, _ = log
+    model, optimizer = made()
+    optimizer.attach(model)
+    train(model, optimizer, range(UPDATES))
+    for name, value in model.state_dict().items():
+        assert torch.equal(measured.state_dict()[name], value), name
+
+
+def test_the_log_is_whole_and_adds_up(log):
+    found = lca.read(log[1])
+    assert verify.verify(log[1]) == UPDATES - 1
+    assert found.completeness["update"].max() == UPDATES - 1
+    sums = found.adds_up.set_index("estimator")
+    assert sums.loc["trapezoid", "change"] < -0.2
+    row = sums.loc["trapezoid"]
+    assert abs(row["gap"]) < 3 * row["gap_se"]
+    assert sums.loc["own_batch", "gap"] > row["gap"]  # it overstates
+
+
+def test_clipping_is_undone_by_whatever_name_it_was_imported(log, tmp_path):
+    """Against the dot products of unclipped gradients and what the clipped ones did."""
+    model, optimizer = made()
+    expected = []
+    with lca.record(model, optimizer, tmp_path) as recording:
+        for number in range(4):
+            optimizer.zero_grad()
+            (10 * loss_of(model, batch(number))).backward()
+            gradients = [p.grad.clone() for p in model.parameters()]
+            before = [p.detach().clone() for p in model.parameters()]
+            norm = nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+            nn.utils.clip_grad_norm_(model.parameters(), float("inf"))  # as to learn the norm
+            assert norm > 0.5
+            optimizer.step()
+            pairs = zip(gradients, model.parameters(), before, strict=True)
+            expected.append(sum((g * (p.detach() - b)).sum().item() for g, p, b in pairs))
+    found = logs.series(recording.log, "own_batch", "sum").sum(axis="columns")
+    assert found.tolist() == pytest.approx(expected[:3], rel=1e-3)
+
+
+def test_a_training_that_goes_on_from_a_checkpoint_goes_on_with_its_log(tmp_path):
+    settings = dict(loss_of=loss_of, sample=SAMPLE, curvature_every=4, loss_every=20)
+    _, whole = recorded(tmp_path / "whole", **settings)
+    model, optimizer = made()
+    with (
+        pytest.raises(KeyboardInterrupt),
+        lca.record(model, optimizer, tmp_path / "cut", **settings),
+    ):
+        train(model, optimizer, range(20))
+        checkpoint = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
+        train(model, optimizer, range(20, 30))
+        optimizer.state_dict()  # rows up to 30 are written
+        raise KeyboardInterrupt
+    model, optimizer = made()
+    with lca.record(model, optimizer, tmp_path / "cut", **settings) as recording:
+        model.load_state_dict(checkpoint[0])
+        optimizer.load_state_dict(checkpoint[1])
+        train(model, optimizer, range(20, UPDATES))
+    for group in ("own_batch", "next_batch", "curvature"):
+        pd.testing.assert_frame_equal(
+            logs.series(recording.log, group, "sum"), logs.series(whole, group, "sum")
+        )
+
+
+def test_an_optimizer_can_be_recorded_again_elsewhere(tmp_path):
+    model, optimizer = made()
+    for folder in ("one", "two"):
+        with lca.record(model, optimizer, tmp_path / folder) as recording:
+            train(model, optimizer, range(3))
+        assert logs.count_updates(recording.log) == 2
+
+
+def test_what_is_not_finite_is_not_recorded(tmp_path):
+    model, optimizer = made()
+    with (
+        pytest.raises(FloatingPointError, match=r"update 3: own_batch of other.0.0.weight is not"),
+        lca.record(model, optimizer, tmp_path) as recording,
+    ):
+        train(model, optimizer, range(2))
+        model[0].weight.grad.fill_(float("nan"))
+        optimizer.step()
+    assert recording.updates == 2
+
+
+def test_a_skipped_step_leaves_no_row(tmp_path):
+    model, optimizer = made()
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    with lca.record(model, optimizer, tmp_path) as recording:
+        for number in range(5):
+            optimizer.zero_grad()
+            loss = loss_of(model, batch(number))
+            scaler.scale(loss * (float("inf") if number == 2 else 1)).backward()
+            scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            scaler.step(optimizer)
+            scaler.update()
+    assert logs.count_updates(recording.log) == 3
+    assert verify.verify(recording.log) == 3
+
+
+def test_of_several_workers_the_first_records(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
+    model, optimizer = made()
+    with lca.record(model, optimizer, tmp_path) as recording:
+        train(model, optimizer, range(3))
+    assert not recording.log.exists() and not list(tmp_path.iterdir())
+
+
+def test_bad_input_is_refused(tmp_path, log):
+    model, optimizer = made()
+    with pytest.raises(FileExistsError, match="log.parquet: exists"):
+        lca.Recording(model, optimizer, log[1].parent)
+    with pytest.raises(ValueError, match="needs a sample"):
+        lca.Recording(model, optimizer, tmp_path, loss_of)
+    state = copy.deepcopy(optimizer.state_dict())
+    state["param_groups"][0]["lca_updates"] = 7
+    with pytest.raises(LogError), lca.record(model, optimizer, tmp_path):
+        optimizer.load_state_dict(state)  # of a log that is not there
+        train(model, optimizer, range(1))

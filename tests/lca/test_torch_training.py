@@ -1,0 +1,307 @@
+"""The optimizers in the hands of people who train with PyTorch, and what is refused there."""
+
+import copy
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import mse_loss
+
+from lca.allocation import per_block
+from lca.blocks import partition
+from lca.optimizers import SGD, Adam, AdamW
+
+PAIRS = [
+    (AdamW, torch.optim.AdamW, {"lr": 1e-2, "weight_decay": 0.1}),
+    (Adam, torch.optim.Adam, {"lr": 1e-2, "weight_decay": 0.01}),
+    (SGD, torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01}),
+    (SGD, torch.optim.SGD, {"lr": 0.1}),
+]
+UPDATES = 200
+
+
+class Net(nn.Module):
+    """With a head that is not always used, and so has no gradient then."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(8, 16), nn.LayerNorm(16), nn.Tanh(), nn.Linear(16, 4))
+        self.aside = nn.Linear(8, 4)
+        self.gain = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, inputs, aside):
+        found = self.gain * self.body(inputs)
+        return found + self.aside(inputs) if aside else found
+
+
+def groups(model):
+    """Matrices decay, the rest does not and learns at a rate of its own."""
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim < 2]
+    return [{"params": others, "weight_decay": 0.0, "lr": 3e-3}, {"params": matrices}]
+
+
+def batch(number):
+    generator = torch.Generator().manual_seed(number)
+    inputs = torch.randn(32, 8, generator=generator)
+    return inputs, torch.sin(inputs[:, :4])
+
+
+def backward(model, update, parts=2):
+    for part in range(parts):  # gradients accumulate
+        inputs, targets = batch(parts * update + part)
+        (mse_loss(model(inputs, update % 3 == 0), targets) / parts).backward()
+
+
+def train(model, optimizer, updates, scaler=None):
+    """Train as people do: schedule, clipping, some gradients None, the loss scaled or not."""
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: 1 / (1 + n / 50))
+    for update in updates:
+        optimizer.zero_grad()
+        if scaler is None:
+            backward(model, update)
+        else:
+            inputs, targets = batch(update)
+            scaler.scale(mse_loss(model(inputs, False), targets)).backward()
+            scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        if scaler is None:
+            optimizer.step()
+        else:
+            scaler.step(optimizer)
+            scaler.update()
+        schedule.step()
+
+
+def both(ours, theirs, settings):
+    """Return a model with either optimizer."""
+    torch.manual_seed(0)
+    model = Net()
+    other = copy.deepcopy(model)
+    optimizer = ours(groups(model), **settings)
+    optimizer.attach(model)
+    return (model, optimizer), (other, theirs(groups(other), **settings))
+
+
+def assert_close(model, other):
+    for (name, p), q in zip(model.named_parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=0, atol=1e-6, msg=name)
+
+
+@pytest.fixture(params=["compiled", "pytorch"])
+def implementation(request, monkeypatch):
+    if request.param == "pytorch":
+        monkeypatch.setattr(AdamW, "_runner", lambda self, device: self._run_anywhere)
+        monkeypatch.setattr(Adam, "_runner", lambda self, device: self._run_anywhere)
+        monkeypatch.setattr(SGD, "_runner", lambda self, device: self._run_anywhere)
+    return request.param
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_a_training_as_people_have_it_goes_as_with_pytorchs_optimizer(pair, implementation):
+    ours, theirs = both(*pair)
+    for model, optimizer in (ours, theirs):
+        train(model, optimizer, range(UPDATES))
+    assert_close(ours[0], theirs[0])
+    if implementation == "pytorch":
+        assert all(map(torch.equal, ours[0].parameters(), theirs[0].parameters()))
+
+
+@pytest.mark.parametrize("pair", PAIRS[:1])
+def test_a_scaled_loss_changes_nothing(pair):
+    ours, theirs = both(*pair)
+    scalers = [torch.amp.GradScaler("cpu", init_scale=2.0**10) for _ in range(2)]
+    for (model, optimizer), scaler in zip((ours, theirs), scalers, strict=True):
+        train(model, optimizer, range(20), scaler)
+    assert_close(ours[0], theirs[0])
+
+
+@pytest.mark.parametrize("direction", ["to ours", "to theirs"])
+@pytest.mark.parametrize("pair", PAIRS)
+def test_a_running_training_can_switch(pair, direction):
+    ours, (other, reference) = both(*pair)
+    for half in (range(30), range(30, 60)):
+        train(other, reference, half)
+    first = ours if direction == "to theirs" else both(*pair)[1]
+    train(*first, range(30))
+    then = both(*pair)[0 if direction == "to ours" else 1]
+    then[0].load_state_dict(first[0].state_dict())
+    state = copy.deepcopy(first[1].state_dict())
+    then[1].load_state_dict(state)
+    train(*then, range(30, 60))
+    assert_close(then[0], other)
+
+
+def test_the_state_has_the_names_of_pytorchs():
+    (model, optimizer), (other, reference) = both(*PAIRS[0])
+    for one in ((model, optimizer), (other, reference)):
+        train(*one, range(2))
+    mine, other = optimizer.state_dict(), reference.state_dict()
+    assert mine["state"].keys() == other["state"].keys()
+    assert mine["state"][0].keys() - {"last"} == other["state"][0].keys()
+    assert mine["state"][0]["step"] == other["state"][0]["step"] == 2
+
+
+def test_a_closure_is_called_with_gradients_enabled():
+    model = Net()
+    optimizer = AdamW(model.parameters())
+    optimizer.attach(model)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = mse_loss(model(batch(0)[0], True), batch(0)[1])
+        loss.backward()
+        return loss
+
+    losses = [optimizer.step(closure).item() for _ in range(30)]
+    assert losses[-1] < losses[0]
+
+
+def test_next_batch_knows_the_settings_of_the_update_before():
+    """Though learning rate, betas and decay change in between, as with OneCycleLR."""
+    model = nn.Linear(4, 4, bias=False)
+    optimizer = AdamW(model.parameters(), lr=1e-2, betas=(0.5, 0.9), weight_decay=0.3)
+    optimizer.attach(model)
+    model.weight.grad = torch.randn(4, 4)
+    before = model.weight.detach().clone()
+    optimizer.step()
+    moved = model.weight.detach() - before
+    optimizer.param_groups[0].update(lr=1.0, betas=(0.9, 0.99), weight_decay=0.0)
+    model.weight.grad = torch.randn(4, 4)
+    optimizer.step()
+    expected = (model.weight.grad.double() * moved).sum().item()
+    found = optimizer.allocations["next_batch"][:, 0].sum().item()
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_before_the_first_update_there_was_none(implementation):
+    ours, _ = both(*PAIRS[0])
+    train(*ours, range(1))
+    assert torch.isfinite(ours[1].allocations["own_batch"]).all()
+    assert not ours[1].allocations["next_batch"].any()
+
+
+def test_parameters_are_told_by_identity_not_by_size():
+    model = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False))
+    first, second = model.parameters()
+    optimizer = SGD([second, first], lr=0.1)
+    optimizer.attach(model)
+    first.grad, second.grad = torch.zeros(4, 4), torch.ones(4, 4)
+    optimizer.step()
+    blocks = per_block(optimizer.allocations["own_batch"], optimizer.partition)
+    assert blocks[:, 0].tolist() == [0.0, pytest.approx(-1.6)]
+    assert torch.equal(optimizer.gradients()[1], torch.ones(16))
+    assert torch.equal(optimizer.values()[0], first.detach().view(-1))
+
+
+def test_a_mixed_precision_copy_is_told_by_its_values():
+    model = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)).half()
+    copies = [nn.Parameter(p.detach().float()) for p in model.parameters()]
+    AdamW(copies).attach(model)
+    AdamW([nn.Parameter(torch.cat([p.detach().view(-1) for p in copies]))]).attach(model)
+    with pytest.raises(ValueError, match="neither the model's nor a copy"):
+        AdamW(copies[::-1]).attach(model)
+
+
+def refused(error, match, call):
+    with pytest.raises(error, match=match) as raised:
+        call()
+    assert "\n" not in str(raised.value)
+
+
+def test_a_model_that_the_optimizer_does_not_hold_is_refused():
+    model, other = Net(), nn.Linear(3, 3)
+    names = [name for name, _ in model.named_parameters()]
+    refused(RuntimeError, "attach", AdamW(model.parameters()).step)
+    refused(ValueError, "not those of the model", lambda: AdamW(other.parameters()).attach(model))
+    some = [p for name, p in model.named_parameters() if name != "aside.weight"]
+    assert "aside.weight" in names
+    refused(ValueError, "aside.weight: .*does not hold", lambda: AdamW(some).attach(model))
+    more = [*model.parameters(), *other.parameters()]
+    refused(ValueError, "does not have", lambda: AdamW(more).attach(model))
+    refused(
+        *(ValueError, "blocks are not of"),
+        lambda: AdamW(model.parameters()).attach(model, partition(other)),
+    )
+
+
+@pytest.mark.filterwarnings("ignore:optimizer contains a parameter group with duplicate")
+def test_a_parameter_held_twice_is_refused():
+    model = nn.Linear(3, 3)
+    twice = AdamW([model.weight, model.weight, model.bias])
+    refused(ValueError, "twice", lambda: twice.attach(model))
+
+
+def test_tensors_that_the_kernels_cannot_update_are_refused():
+    half = Net().bfloat16()
+    refused(ValueError, "float32.*bfloat16", lambda: AdamW(half.parameters()).attach(half))
+    transposed = nn.ParameterDict({"x": nn.Parameter(torch.ones(3, 2).T)})
+    refused(
+        *(ValueError, "x: .*contiguous"),
+        lambda: AdamW(transposed.parameters()).attach(transposed),
+    )
+
+    class Other(torch.Tensor):
+        """As DTensor is."""
+
+    strange = nn.ParameterDict({"x": nn.Parameter(torch.ones(2).as_subclass(Other))})
+    refused(
+        *(ValueError, "x: .*plain tensors, not a Other"),
+        lambda: AdamW(strange.parameters()).attach(strange),
+    )
+
+
+def test_gradients_without_a_true_allocation_are_refused():
+    model = nn.Embedding(5, 4, sparse=True)
+    optimizer = SGD(model.parameters(), lr=0.1)
+    optimizer.attach(model)
+    refused(RuntimeError, "backward", optimizer.step)
+    model(torch.tensor([1])).sum().backward()
+    refused(RuntimeError, "weight: .*sparse", optimizer.step)
+    frozen = Net()
+    frozen.aside.weight.requires_grad = False
+    optimizer = SGD(frozen.parameters(), lr=0.1)
+    optimizer.attach(frozen)
+    frozen.aside.weight.requires_grad = True
+    frozen(batch(0)[0], True).sum().backward()
+    refused(RuntimeError, "aside.weight: .*frozen", optimizer.step)
+
+
+def test_states_of_other_updates_are_refused():
+    model = nn.Linear(3, 3)
+    for ours, other in (
+        (AdamW, torch.optim.AdamW(model.parameters(), amsgrad=True)),
+        (SGD, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True)),
+    ):
+        optimizer = ours(model.parameters())
+        state = other.state_dict()
+        refused(
+            *(ValueError, "does not support (amsgrad|nesterov)"),
+            lambda optimizer=optimizer, state=state: optimizer.load_state_dict(state),
+        )
+    refused(ValueError, "lr is -1", lambda: AdamW(model.parameters(), lr=-1))
+
+
+def test_without_numba_the_updates_are_made_by_pytorch(monkeypatch):
+    from lca.optimizers import base
+
+    monkeypatch.setattr(base, "find_spec", lambda name: None)
+    ours, theirs = both(*PAIRS[0])
+    with pytest.warns(UserWarning, match="numba"):
+        train(*ours, range(3))
+    train(*theirs, range(3))
+    assert all(map(torch.equal, ours[0].parameters(), theirs[0].parameters()))
+
+
+def test_importing_the_library_takes_nothing_that_it_does_not_need():
+    code = """
+import sys, lca
+assert "torch" not in sys.modules
+lca.AdamW, lca.partition
+heavy = {"pandas", "matplotlib", "fairseq", "snakemake", "scipy", "numba", "transformers"}
+sys.exit(str(heavy & sys.modules.keys()) if heavy & sys.modules.keys() else 0)
+"""
+    scripts = sys.modules["lca"].__path__[0] + "/.."
+    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": scripts})
