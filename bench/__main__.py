@@ -1,4 +1,4 @@
-"""Run the benches and put their tables into the README: `python bench`, or `make bench`.
+"""Run the benches and put their tables into bench/README.md: `python bench`, or `make bench`.
 
 Each bench can be run alone, with options of its own (`python bench/optimizer.py --help`).
 """
@@ -15,7 +15,7 @@ sys.path.insert(0, str(HERE.parent / "src"))
 
 from closer_look.jobs.provenance import processor  # noqa: E402
 
-README = HERE.parent / "README.md"
+README = HERE / "README.md"
 BENCHES = ("optimizer", "library", "training", "log", "figures", "data", "card")
 BEGIN, END = "<!-- written by `make bench` -->\n", "<!-- end -->\n"
 

@@ -37,10 +37,10 @@ from lca.recorder import EXTRA_UPDATES, LogError, consolidate, reached
 RECIPE = 3
 """Raised by hand when a change of the code changes what a training yields."""
 
-UNSHAPING = {"checkpoint_every"}
+NOT_HASHED = {"checkpoint_every"}
 """Settings that change neither the model nor its log."""
 
-ASSUMED = {"optimizer": "adam", "max_sentence_pieces": LONGEST}
+HASH_DEFAULTS = {"optimizer": "adam", "max_sentence_pieces": LONGEST}
 """What a training was before there was a setting for it: left out, so that it keeps its folder."""
 
 PACKAGES = ("torch", "ve-fairseq", "sentencepiece", "opustools", "numpy", "pyarrow")
@@ -51,7 +51,7 @@ def state_folder(root: Path, run: str, recipe: dict) -> Path:
     settings = {
         key: value
         for key, value in recipe["settings"].items()
-        if key not in UNSHAPING and value != ASSUMED.get(key)
+        if key not in NOT_HASHED and value != HASH_DEFAULTS.get(key)
     }
     shaping = json.dumps([RECIPE, recipe | {"settings": settings}], sort_keys=True)
     digest = hashlib.sha256(shaping.encode()).hexdigest()

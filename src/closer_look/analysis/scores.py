@@ -10,7 +10,7 @@ from .quantities import FACETS
 SIGNATURES = ["BLEU signature", "chrF signature"]
 """The columns that say how sacrebleu counted."""
 
-LITTLE = 0.1
+MIN_LOSS_DROP = 0.1
 """A loss that is lower than another by a smaller share of it: the model has hardly learned."""
 
 
@@ -20,7 +20,7 @@ def unlearned(scores: pd.DataFrame) -> pd.Series:
     `scores` as of `score.COLUMNS`. A unigram model knows the frequencies of the training text.
     """
     losses = scores["loss"].fillna(scores["masked_loss"])
-    return losses > (1 - LITTLE) * scores["unigram_loss"]
+    return losses > (1 - MIN_LOSS_DROP) * scores["unigram_loss"]
 
 
 def table(scores: pd.DataFrame, runs: Iterable[tuple]) -> pd.DataFrame:

@@ -13,16 +13,16 @@ from lca.analysis.completeness import REFERENCES, summary
 from lca.analysis.uncertainty import percent
 
 from ..analysis.quantities import FACETS
-from ..analysis.scores import LITTLE, unlearned
+from ..analysis.scores import MIN_LOSS_DROP, unlearned
 from ..drawing.style import OBJECTIVES, names
 
-WORSE = 1.2
+MAX_LOSS_RATIO = 1.2
 """A final loss this many times the median of its objective's: something went wrong."""
 
-USELESS = 10
+MIN_BLEU = 10
 """A BLEU below it: the translations are of hardly any use."""
 
-OFF = 0.25
+MAX_GAP = 0.25
 """An estimator whose sum is further from the loss change, relative to it, does not add up."""
 
 
@@ -136,10 +136,10 @@ def labels(runs: list[str]) -> list[str]:
 
 RULE = (
     "A run is marked ⚠ where what is shown of it may mislead: it ended early; its loss is not "
-    f"finite, fell by less than {LITTLE:.0%}, or ended over {WORSE:g} times as high as is usual "
-    f"(the median) for its objective; on test text, its loss is not {LITTLE:.0%} below that of a "
+    f"finite, fell by less than {MIN_LOSS_DROP:.0%}, or ended over {MAX_LOSS_RATIO:g} times as high as is usual "
+    f"(the median) for its objective; on test text, its loss is not {MIN_LOSS_DROP:.0%} below that of a "
     "unigram model, which knows nothing but the frequencies of the training text; its best BLEU is "
-    f"below {USELESS}; no estimator adds up to the change of its loss within {OFF:.0%}; or its "
+    f"below {MIN_BLEU}; no estimator adds up to the change of its loss within {MAX_GAP:.0%}; or its "
     "packages are not those of most runs."
 )
 """What `warnings` looks for, in words."""
@@ -152,15 +152,15 @@ def warnings(run: RunSummary, runs: list[RunSummary]) -> Iterator[str]:
         yield f"ends after {run.updates:,} of {planned:,} updates"
     if not np.isfinite(run.losses["loss"]).all():
         yield "the loss is not finite throughout"
-    if run.last_loss > (1 - LITTLE) * run.first_loss:
+    if run.last_loss > (1 - MIN_LOSS_DROP) * run.first_loss:
         yield f"hardly learned: the loss went from {run.first_loss:.2f} to {run.last_loss:.2f}"
     peers = [other.last_loss for other in runs if other.objective == run.objective]
-    if len(peers) > 2 and run.last_loss > WORSE * (usual := statistics.median(peers)):
+    if len(peers) > 2 and run.last_loss > MAX_LOSS_RATIO * (usual := statistics.median(peers)):
         yield f"final loss {run.last_loss:.2f}, where {usual:.2f} is usual for its objective"
     yield from _poor_scores(run.scores)
     errors = [abs(share - 1) for share in run.shares.values()]
-    if errors and not min(errors) <= OFF:
-        yield f"no estimator adds up to the change of its loss within {OFF:.0%}"
+    if errors and not min(errors) <= MAX_GAP:
+        yield f"no estimator adds up to the change of its loss within {MAX_GAP:.0%}"
     for package, version in run.manifest["packages"].items():
         usual = Counter(other.manifest["packages"].get(package) for other in runs)
         if usual[version] < len(runs) / 2:
@@ -173,7 +173,7 @@ def _poor_scores(scores: pd.DataFrame) -> Iterator[str]:
     losses = poor["loss"].fillna(poor["masked_loss"])
     for loss, unigram in zip(losses, poor["unigram_loss"], strict=True):
         yield f"test loss {loss:.2f}, where word frequencies alone give {unigram:.2f}"
-    if (best := scores["bleu"].max()) < USELESS:
+    if (best := scores["bleu"].max()) < MIN_BLEU:
         yield f"BLEU {best:.1f} at best: its translations are of hardly any use"
 
 

@@ -131,7 +131,7 @@ class Session:
 
     def _is_probed(self, update: int) -> bool:
         """Tell whether an update is probed: the first, whose start is the untrained model, and
-        every so manieth."""
+        every N updates after it (`--lca-probe-every`)."""
         every = self._trainer.cfg.optimizer.lca_probe_every
         return self.probe is not None and (update == 1 or update % every == 0)
 
