@@ -218,13 +218,14 @@ def _of_step(training: Training, before: list, after: list, update: int, repeats
 
 
 def bias(steps: list[Frozen]) -> tuple[float, Sum]:
-    """Return the mean term at the start, and in percent of it how far what small batches make of
-    it (the end less their curvature) is off."""
+    """Return the mean term at the start, and how far the curvature by small batches is off, in
+    percent of the curvature: the term itself may be next to nothing on a plateau."""
     start = np.mean([step.start for step in steps])
-    apart = [step.curvature - step.small.mean() for step in steps]
+    whole = np.mean([step.curvature for step in steps])
+    apart = [step.small.mean() - step.curvature for step in steps]
     errors = [step.small.var(ddof=1) / len(step.small) for step in steps]
     error = math.sqrt(sum(errors)) / len(steps)
-    return start, Sum(100 * np.mean(apart) / start, 100 * error / abs(start))
+    return start, Sum(100 * np.mean(apart) / whole, 100 * error / abs(whole))
 
 
 def main() -> None:
@@ -258,7 +259,9 @@ def main() -> None:
                     row = [f"{objective}, {rule}", f"{length:,}", true, *cells]
                     print(f"| {' | '.join(map(str, row))} |", flush=True)
         if arguments.only != "plateau":
-            print("\n| model | updates | start of the step | bias by small batches, % |")
+            print(
+                "\n| model | updates | start of the step | curvature by small batches, bias in % |"
+            )
             print("|---|---|---|---|", flush=True)
             for objective, rule in cases:
                 place = folder / f"frozen-{objective}-{rule}"
