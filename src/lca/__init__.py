@@ -2,8 +2,9 @@
 
 The library knows nothing of Snakemake, and only `fairseq_plugin` knows of fairseq. From the ground
 up: `blocks` (which parameter belongs to which block), `allocation` (the sums), `optimizers` (Adam
-and SGD that allocate while they update), `recorder` (the log), `analysis` and `plotting` (frames
-in, frames and figures out). What a training needs is here by name: `lca.AdamW` and so on.
+and SGD that allocate while they update), `probe` and `curvature` (what is measured at some updates
+on batches of their own), `recorder` (the log), `analysis` and `plotting` (frames in, frames and
+figures out). What a training needs is here by name: `lca.AdamW` and so on.
 """
 
 from importlib import import_module

@@ -8,14 +8,31 @@ one raised it ("hurt"). Units are those of the gradient's loss: nats per predict
 Which gradient is a matter of the estimator:
 
 `own_batch`    of the batch that made the step, at theta_t: the paper's. Biased, since the step was
-               chosen to lower the loss of that very batch.
-`cross_batch`  of the same batch, cross-validated: it is cut in two, and either part's gradient
-               meets the displacement that the other alone would have made. Unbiased at theta_t, the
-               start of the step. Costs a copy of the gradient.
-`next_batch`   of the next update's batch, at theta_(t+1): unbiased at the end of the step, and
-               free, since the next update computes it anyway.
-`trapezoid`    the mean of cross_batch and next_batch. One end of the step alone overlooks how the
-               gradient turns during the step; the mean of both is exact for a quadratic loss.
+               chosen to lower the loss of that very batch. With SGD the bias of an update is minus
+               the learning rate times the summed variance of the gradient's elements; it does not
+               shrink as training goes on, so that sums grow with the number of updates.
+`next_batch`   of the next update's batch, at theta_(t+1): free, since the next update computes it
+               anyway. That batch had no part in the step, so it is unbiased for the end of the
+               step, whatever the optimizer; but the end overlooks half of how the gradient turns
+               during the step, always with one sign where the loss is convex along it.
+`trapezoid`    next_batch less half the curvature (see `curvature`): the mean of the terms at both
+               ends. Exact for a quadratic loss, unbiased but for the third order in dtheta for any
+               other, for every optimizer: that the displacement is linear in the gradient, as SGD's
+               is and Adam's is not, is nowhere assumed.
+`probe`        of fixed batches, along the step by Simpson's rule (see `probe`).
+
+Unbiased means on average over what batches were drawn. A single update's values are mostly the
+noise of a single batch; sums over many updates mean something, and how much their scatter tells.
+Batches "had no part in the step" as long as text is not seen again and again: of a model that
+learns its training text by heart, next_batch and the trapezoid tell the loss on text that is about
+to be seen, not on what has just been.
+
+Another remedy for own_batch, either half of a batch with the step that the other half alone would
+make, is unbiased at theta_t for SGD only: Adam divides by the root of a mean of squares, which half
+a batch, of twice the variance, makes larger, so that its step is too short.
+
+References: Lan, Liu, Zhou and Yosinski, LCA: Loss Change Allocation for Neural Network Training,
+NeurIPS 2019, of whom is the allocation and the integration by Simpson's rule on fixed data.
 """
 
 import math

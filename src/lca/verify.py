@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .analysis import logs
@@ -32,6 +33,7 @@ def verify(log: Path) -> int:
     wrong = np.flatnonzero(updates != np.arange(1, len(updates) + 1))
     if len(wrong):
         raise LogError(f"{log}: row {wrong[0] + 1} is of update {updates[wrong[0]]}")
+    _check_facts(log)
     blocks = logs.blocks(log).set_index("name")
     for group in (*logs.lags(log), *(f"probe_{name}" for name in logs.probes(log))):
         _check_columns(log, group, blocks)
@@ -41,19 +43,30 @@ def verify(log: Path) -> int:
     return len(updates)
 
 
+def _check_facts(log: Path) -> None:
+    """Check that what is known besides LCA is finite."""
+    facts = pq.read_table(log, columns=list(logs.facts(log)))
+    for name, column in zip(facts.column_names, facts.columns, strict=True):
+        is_finite = pc.is_finite(column).fill_null(True).to_numpy()
+        if not is_finite.all():
+            raise LogError(f"{log}: update {is_finite.argmin() + 1}: {name} is not finite")
+
+
 def _check_columns(log: Path, group: str, blocks: pd.DataFrame) -> None:
     """Check the columns of one group of values (see `recorder`) against each other."""
     frames = {name: logs.series(log, group, name) for name in statistics(group)}
-    heads = logs.head_series(log, group).T.groupby(level="name").sum(min_count=1).T
+    of_heads = logs.head_series(log, group)
+    heads = of_heads.T.groupby(level="name").sum(min_count=1).T
+    sizes = of_heads.abs().T.groupby(level="name").sum(skipna=False).T
     if group not in ALWAYS:
         absent = frames["sum"].isna().all(axis="columns")
         frames = {name: frame[~absent] for name, frame in frames.items()}
-        heads = heads[~absent]
+        heads, sizes = heads[~absent], sizes[~absent]
     for name, frame in frames.items():
         _refuse(log, group, name, ~np.isfinite(frame), "is not finite")
+    _refuse(log, group, "sum", ~np.isfinite(sizes), "has a head that is not finite")
     sums = frames["sum"]
-    slack = TOLERANCE * logs.head_series(log, group).abs().T.groupby(level="name").sum().T
-    differ = (heads - sums[heads.columns]).abs() > slack.loc[heads.index]
+    differ = (heads - sums[heads.columns]).abs() > TOLERANCE * sizes
     _refuse(log, group, "sum", differ, "is not the sum of the heads")
     if len(frames) == 1:
         return

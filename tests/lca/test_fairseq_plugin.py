@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -193,6 +194,29 @@ def test_measuring_changes_nothing_of_the_training(data, tmp_path, objective):
     assert rows_of(measured)[1]["curvature/updates"] == 1
     for one, other in zip(parameters(plain), parameters(measured), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_the_clip_coefficient_is_what_fairseq_multiplies_by(data, tmp_path, precision):
+    """Of a gradient so small that what fairseq adds to its norm, 1e-6, is one percent of it."""
+    common = PRECISIONS.get(precision, [])
+    trainer, batches = start(data, tmp_path, "clm", "--update-freq=1", common=common)
+    trainer.train_step(batches[0])
+    optimizer = trainer.optimizer.optimizer
+    for parameter in (p for group in optimizer.param_groups for p in group["params"]):
+        parameter.grad = torch.ones_like(parameter)
+    if common:
+        trainer.optimizer._needs_sync, trainer.optimizer._multiply_factor = False, 1.0
+    size = sum(p.numel() for group in optimizer.param_groups for p in group["params"])
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad *= 1e-4 / size**0.5
+    trainer.clip_grad_norm(1e-5)
+    factor = float(trainer.optimizer._multiply_factor) if common else 1.0
+    clipped = factor * math.sqrt(sum((g.double() ** 2).sum().item() for g in gradients(trainer)))
+    expected = 1e-5 / 1e-4 if precision == "fp16" else 1e-5 / 1.01e-4  # as fairseq has it
+    assert optimizer.clip_coefficient == pytest.approx(clipped / 1e-4, rel=1e-5)
+    assert optimizer.clip_coefficient == pytest.approx(expected, rel=1e-5)
 
 
 def test_steps_that_overflow_are_counted_but_are_no_updates(data, tmp_path, monkeypatch):

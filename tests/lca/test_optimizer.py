@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import fairseq.optim.adam
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -118,51 +119,90 @@ def parameters(model):
     return torch.cat([p.detach().reshape(-1) for p in model.parameters()])
 
 
-def trained(objective, rule, updates):
-    """Return the parameters after so many updates by our optimizer, and by the reference."""
+class Apart(NamedTuple):
+    """What our optimizer has and what the reference has, of all parameters."""
+
+    ours: torch.Tensor
+    theirs: torch.Tensor
+    moments: list[tuple[torch.Tensor, torch.Tensor]]
+
+    @property
+    def share(self):
+        """Of the parameters that differ."""
+        return (self.ours != self.theirs).double().mean().item()
+
+
+def side_by_side(objective, rule, updates):
+    """Yield after every update what the two optimizers make of the same gradients."""
     ours, theirs = toys.model(objective), toys.model(objective)
     optimizer = attached(ours, rule)
     reference = rule.reference(theirs.parameters(), **rule.settings)
     for update in range(updates):
         for step in (optimizer, reference):
-            step.param_groups[0]["lr"] = rule.settings["lr"] * min(1, update / 20)
+            step.param_groups[0]["lr"] = rule.settings["lr"] * min(1, (1 + update) / 20)
         toys.loss(objective, theirs, seed=update % 7).backward()
         for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
             mine.grad = other.grad
         optimizer.step()
         reference.step()
         reference.zero_grad()
-    return parameters(ours), parameters(theirs)
+        pairs = list(zip(ours.parameters(), theirs.parameters(), strict=True))
+        moments = [
+            (optimizer.state[mine][name], reference.state[other][name])
+            for mine, other in pairs
+            for name in optimizer.MOMENTS
+        ]
+        yield Apart(parameters(ours), parameters(theirs), moments)
+
+
+MOST_APART = {1: 0.01, 20: 0.02, 200: 0.06}
+"""By update, the largest share of parameters that may differ from those of fairseq's Adam."""
 
 
 @pytest.mark.parametrize("objective", toys.OBJECTIVES)
 def test_parameters_equal_those_of_fairseqs_adam(objective, implementation):
-    """Bit for bit from PyTorch operations. The compiled pass rounds square roots correctly, which
-    PyTorch on the CPU does not always, so its updates may differ in the last bit. So may those of
-    the kernel for CUDA."""
+    """Bit for bit from PyTorch operations. In the compiled pass the moments are equal bit for bit,
+    and a parameter's last bit may differ where PyTorch (on the CPU, MKL) rounds the square root of
+    its second moment otherwise than IEEE 754 does: about one in 150. The compiler of the kernel
+    for CUDA chooses what it fuses."""
     updates = 5 if implementation == "triton" else 200  # interpreting takes time
-    ours, theirs = trained(objective, ADAM, updates)
-    if implementation == "pytorch":
-        assert torch.equal(ours, theirs)
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+    for update, apart in enumerate(side_by_side(objective, ADAM, updates), start=1):
+        if implementation == "pytorch":
+            assert torch.equal(apart.ours, apart.theirs)
+        elif implementation == "compiled":
+            assert all(torch.equal(*pair) for pair in apart.moments)
+            assert apart.share <= MOST_APART.get(update, 1)
+    bound = 1e-6 if implementation == "triton" else 3e-8 * updates**0.5
+    torch.testing.assert_close(apart.ours, apart.theirs, rtol=0, atol=bound)
+
+
+def test_where_the_first_update_differs_so_do_square_roots(implementation):
+    if implementation != "compiled":
+        pytest.skip("of the compiled pass")
+    apart = next(side_by_side("mlm", ADAM, 1))
+    squares = torch.cat([theirs.reshape(-1) for _, theirs in apart.moments[1::2]])
+    same = torch.cat([theirs.sqrt().reshape(-1) for _, theirs in apart.moments[1::2]]) == (
+        torch.from_numpy(np.sqrt(squares.numpy()))
+    )
+    assert torch.equal(apart.ours[same], apart.theirs[same])
 
 
 @pytest.mark.parametrize("rule", [DECOUPLED, PENALTY], ids=["adamw", "adam"])
 def test_parameters_equal_those_of_pytorchs_adam(rule, implementation):
     """Bit for bit from PyTorch operations, else but for the square roots, as with fairseq's."""
-    ours, theirs = trained("clm", rule, 5 if implementation == "triton" else 200)
+    *_, apart = side_by_side("clm", rule, 5 if implementation == "triton" else 200)
     if implementation == "pytorch":
-        assert torch.equal(ours, theirs)
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+        assert torch.equal(apart.ours, apart.theirs)
+    torch.testing.assert_close(apart.ours, apart.theirs, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("rule", [MOMENTUM, PLAIN], ids=["momentum", "plain"])
 def test_parameters_equal_those_of_pytorchs_sgd(rule, implementation):
     """Bit for bit, but for the kernel for CUDA, whose compiler chooses what it fuses."""
-    ours, theirs = trained("clm", rule, 5 if implementation == "triton" else 200)
+    *_, apart = side_by_side("clm", rule, 5 if implementation == "triton" else 200)
     if implementation != "triton":
-        assert torch.equal(ours, theirs)
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+        assert torch.equal(apart.ours, apart.theirs)
+    torch.testing.assert_close(apart.ours, apart.theirs, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(
