@@ -84,8 +84,8 @@ archive: install ## results/archive.tar.gz: code and tables, to redraw every fig
 test: .venv/.installed-dev ## run the tests (only the fast ones: .venv/bin/pytest -m "not slow")
 	@$(bin)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-bench: install ## what LCA costs, measured side by side; the tables go into the README
-	@$(bin)/python -W ignore bench
+bench: install ## what LCA costs, measured side by side; the tables go into bench/README.md
+	@$(bin)/python -W ignore -m bench
 
 lint: .venv/.installed-dev ## check style, formatting, types, spelling and the workflow's own rules
 	@$(bin)/ruff check $(python_dirs)

@@ -1,6 +1,6 @@
-"""Run the benches and put their tables into bench/README.md: `python bench`, or `make bench`.
+"""Run the benches and put their tables into bench/README.md: `python -m bench`, or `make bench`.
 
-Each bench can be run alone, with options of its own (`python bench/optimizer.py --help`).
+Each bench can be run alone, with options of its own (`python -m bench.optimizer --help`).
 """
 
 import argparse
@@ -10,25 +10,22 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "src"))
+from closer_look.jobs.provenance import processor
 
-from closer_look.jobs.provenance import processor  # noqa: E402
-
-README = HERE / "README.md"
+README = Path(__file__).with_name("README.md")
 BENCHES = ("optimizer", "library", "training", "log", "figures", "data", "card")
 BEGIN, END = "<!-- written by `make bench` -->\n", "<!-- end -->\n"
 
 
 def main() -> None:
     """Run the benches one after the other, and show what they print."""
-    parser = argparse.ArgumentParser(prog="python bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--no-readme", action="store_true", help="leave the README as it is")
     arguments = parser.parse_args()
     tables = [_machine()]
     print(tables[0], flush=True)
     for name in BENCHES:
-        command = [sys.executable, "-W", "ignore", HERE / f"{name}.py"]
+        command = [sys.executable, "-W", "ignore", "-m", f"bench.{name}"]
         table = subprocess.run(command, stdout=subprocess.PIPE, encoding="utf-8", check=True).stdout
         print(f"\n{table}", flush=True)
         tables.append(table)

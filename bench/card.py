@@ -7,15 +7,11 @@ is no card.
 """
 
 import argparse
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 
 import torch
 from torch import nn
-
-sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("src", "", "tests/support")]
 
 BYTES = {"LCA": 28, "copy on the device": 8}
 """That a variant has to move for each element, where it is known."""

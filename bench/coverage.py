@@ -1,6 +1,6 @@
 """Do the 95 % intervals of the claims cover the truth? On curves whose truth is known.
 
-`python bench/coverage.py --trainings 200` prints, for a short and a long training, how often the
+`python -m bench.coverage --trainings 200` prints, for a short and a long training, how often the
 interval of an inequality covers the value that it has without noise, by claim; and how many of the
 verdicts that are not "undecided" are wrong. Not part of `make bench`: it takes half an hour.
 
@@ -11,20 +11,16 @@ curvature of the trapezoid does.
 """
 
 import argparse
-import sys
 from collections import defaultdict
 from collections.abc import Collection
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
-
 from closer_look.analysis.claims.claim import in_order
 from closer_look.analysis.claims.evidence import trials
 from closer_look.analysis.claims.verdicts import UNDECIDED, Inequality, _combine
-from closer_look.analysis.quantities import ATTENTION, COMPONENTS, FACETS, FEED_FORWARD
+from closer_look.vocabulary import ATTENTION, COMPONENTS, FACETS, FEED_FORWARD
 
 TRAININGS = {"short": (200, 200, 8), "long": (6000, 1000, 32)}
 """Updates, windows, and updates in a row that share noise."""

@@ -12,7 +12,6 @@ import argparse
 import json
 import resource
 import runpy
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -23,7 +22,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / folder) for folder in ("src", "", "tests/support")]
 
 TABLES = ("totals", "curves", "head_curves", "milestones", "losses", "completeness", "probes")
 TABLES += ("agreement",)
@@ -41,7 +39,7 @@ WITHOUT_ESTIMATOR = ("completeness", "held_out")
 
 def make_log(folder: Path, objective: str, updates: int) -> None:
     """Write a log of an objective."""
-    import synthetic
+    from tests.support import synthetic
 
     log = folder / f"{objective}.parquet"
     synthetic.write_log(log, objective, updates, probe_every=max(1, updates // 125))
@@ -49,7 +47,7 @@ def make_log(folder: Path, objective: str, updates: int) -> None:
 
 def make_run(folder: Path, number: int, updates: int) -> None:
     """Link the log of a run into its folder, and write its manifest."""
-    import synthetic
+    from tests.support import synthetic
 
     run = folder / str(number)
     run.mkdir()
@@ -72,7 +70,7 @@ def run_rule(rule: str, log: Path, **parts: dict) -> resource.struct_rusage:
 
 def aggregations(folder: Path, runs: int) -> Iterable[Callable]:
     """Yield a call of rule `aggregate` for each run."""
-    import synthetic
+    from tests.support import synthetic
 
     for number in range(runs):
         run = folder / str(number)
@@ -87,7 +85,7 @@ def aggregations(folder: Path, runs: int) -> Iterable[Callable]:
 
 def drawings(folder: Path, runs: int) -> Iterable[Callable]:
     """Yield a call of the rule of every figure, by two estimators where it has one."""
-    import synthetic
+    from tests.support import synthetic
 
     objectives = [synthetic.facets(number)["objective"] for number in range(runs)]
     main = [objectives.index(objective) for objective in dict.fromkeys(objectives)]

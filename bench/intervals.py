@@ -7,13 +7,8 @@ series, relative to the true one.
 """
 
 import argparse
-import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / folder) for folder in ("src", "", "tests/support")]
-
-from series import NOISES, TRENDS, coverage  # noqa: E402
+from tests.support.series import NOISES, TRENDS, coverage
 
 
 def main() -> None:

@@ -13,13 +13,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 
 import torch
 from torch import nn
-
-sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("src", "", "tests/support")]
 
 WARM_UP = 3  # updates, which make the moments and compile
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -31,7 +28,7 @@ class Training:
     """A model, and an optimizer made by `make(model)`."""
 
     def __init__(self, make: Callable[[nn.Module], torch.optim.Optimizer]) -> None:
-        from hugging_face import hf  # transformers, made importable
+        from tests.support.hugging_face import hf  # transformers, made importable
 
         width, layers, vocabulary, sequences, length = SIZES[DEVICE]
         settings = dict(n_embd=width, n_layer=layers, n_head=width // 64, vocab_size=vocabulary)
@@ -90,7 +87,7 @@ VARIANTS = {
 
 def peak_memory(name: str) -> int:
     """Return the peak memory in bytes of a process that makes three updates."""
-    command = [sys.executable, "-W", "ignore", __file__, "--peak", name]
+    command = [sys.executable, "-W", "ignore", "-m", "bench.library", "--peak", name]
     return int(subprocess.run(command, capture_output=True, check=True).stdout.split()[-1])
 
 

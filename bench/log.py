@@ -7,25 +7,22 @@ is. Prints a Markdown table; the goal is 1 GB for 125,000 updates.
 
 import argparse
 import resource
-import sys
 import tempfile
 from pathlib import Path
 
 import torch
-
-sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("src", "", "tests/support")]
 
 UPDATES_OF_THE_PAPER = 125_000
 
 
 def size(objective: str, updates: int, folder: Path) -> float:
     """Return the bytes of an update in a consolidated log."""
-    import toys
     from closer_look.training.fairseq_options import STACKS
     from lca import LAGS
     from lca.allocation import add_terms, empty
     from lca.blocks import partition
     from lca.recorder import EXTRA_UPDATES, Recorder, consolidate
+    from tests.support import toys
 
     layers = 12 // len(STACKS[objective])
     sizes = dict(layers=layers, embed_dim=64, ffn_embed_dim=256, attention_heads=8)

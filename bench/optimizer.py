@@ -10,20 +10,17 @@ import resource
 import subprocess
 import sys
 import time
-from pathlib import Path
 from statistics import median
 
 import torch
 from torch import nn
-
-sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("src", "", "tests/support")]
 
 SETTINGS = dict(lr=5e-4, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.01)
 
 
 def paper_model() -> nn.Module:
     """Return RoBERTa in the paper's size, with a random gradient on every parameter."""
-    import toys
+    from tests.support import toys
 
     sizes = dict(layers=12, embed_dim=512, ffn_embed_dim=2048, attention_heads=8)
     options = {f"encoder_{name}": value for name, value in sizes.items()}
@@ -89,7 +86,9 @@ def times(repeats: int) -> dict[str, float]:
 
 def peak_memory(name: str) -> int:
     """Return the peak memory in bytes of a process that makes three steps."""
-    result = subprocess.run([sys.executable, __file__, "--peak", name], capture_output=True)
+    result = subprocess.run(
+        [sys.executable, "-m", "bench.optimizer", "--peak", name], capture_output=True
+    )
     return int(result.stdout)
 
 

@@ -23,7 +23,6 @@ import numpy as np
 import torch
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / folder) for folder in ("src", "", "tests/support")]
 
 BUNDLED = ROOT / "resources/opus/LibreOfficeHelp/v7.4/moses/de-en.txt.zip"
 LANGUAGES = ("en", "de")
@@ -87,7 +86,7 @@ class Training:
         tokens: int,
     ) -> None:
         from closer_look.training.fairseq_options import STACKS, architecture
-        from trainers import start
+        from tests.support.trainers import start
 
         name, *options = RATES[optimizer]
         sizes = {"layers": LAYERS[objective], "heads": 4, "embed_dim": WIDTH, "ffn_dim": 4 * WIDTH}

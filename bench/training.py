@@ -9,7 +9,6 @@ updates.
 """
 
 import argparse
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,8 +16,6 @@ from statistics import median
 from typing import NamedTuple
 
 import torch
-
-sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("src", "", "tests/support")]
 
 VARIANTS = {"plain": "adam", "LCA": "lca_adam", "LCA, measured": "lca_adam"}
 """Their optimizers; in the last, every update's curvature is measured."""
@@ -64,7 +61,7 @@ class Cost(NamedTuple):
 def start_variant(name: str, objective: str, setup: Setup, data: Path, folder: Path) -> tuple:
     """Return the trainer of a variant, and the batches of its updates."""
     from closer_look.training.fairseq_options import architecture
-    from trainers import start
+    from tests.support.trainers import start
 
     sizes = {"embed_dim": setup.width, "ffn_dim": 4 * setup.width}
     model = architecture(objective, {"layers": 12, "heads": 8, **sizes})
@@ -117,7 +114,7 @@ def _synchronized_memory() -> int:
 
 def _print(setup: Setup, label: str, repeats: int) -> None:
     """Print a row for every objective."""
-    from trainers import write_data
+    from tests.support.trainers import write_data
 
     sentences = (repeats + WARM_UP) * setup.micro_batches * setup.micro_batch // SENTENCE
     for objective in OBJECTIVES:

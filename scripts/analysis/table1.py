@@ -4,10 +4,10 @@ import pandas as pd
 
 from closer_look.analysis.frames import read
 from closer_look.analysis.hurting import SINGLE_UPDATES, milestones
-from closer_look.analysis.quantities import FACETS
 from closer_look.analysis.table1 import table1
 from closer_look.analysis.tables import write
 from closer_look.jobs.job import job
+from closer_look.vocabulary import FACETS
 
 if __name__ == "__main__":
     with job(snakemake):

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from binarise import count
 from fairseq.data import Dictionary
 from fairseq.data.indexed_dataset import MMapIndexedDataset, make_builder
 from torch import Tensor
 
+from closer_look.data.binary import count
 from closer_look.jobs.job import job
 from closer_look.jobs.manifest import check_folder, write_manifest
 

@@ -15,6 +15,7 @@ import sentencepiece
 from fairseq.data import Dictionary
 from fairseq.data.indexed_dataset import MMapIndexedDataset, best_fitting_int_dtype
 
+from closer_look.data.binary import count
 from closer_look.data.dropped import check_dropped
 from closer_look.data.text import read_lines
 from closer_look.jobs.job import job
@@ -43,16 +44,6 @@ class Encoder:
             sizes = list(map(len, encoded))
             tokens = np.fromiter(chain.from_iterable(encoded), np.int32, sum(sizes))
             yield self.numbers[tokens], sizes
-
-
-def count(path: Path, dictionary: Dictionary) -> dict[str, int]:
-    """Return the sentences, tokens (with an end mark each sentence) and unknowns of a .bin file."""
-    tokens = np.memmap(path, dtype=best_fitting_int_dtype(len(dictionary)), mode="r")
-    return {
-        "sentences": int(np.count_nonzero(tokens == dictionary.eos())),
-        "tokens": tokens.size,
-        "unknown": int(np.count_nonzero(tokens == dictionary.unk())),
-    }
 
 
 def write_dataset(text: str | Path, encoder: Encoder, prefix: Path) -> None:

@@ -9,19 +9,10 @@ from matplotlib.lines import Line2D
 
 from closer_look.analysis.agreement import of_cells, summary, table
 from closer_look.analysis.frames import read
-from closer_look.analysis.quantities import FACETS
 from closer_look.analysis.tables import write
-from closer_look.drawing.style import (
-    COMPONENTS,
-    ESTIMATORS,
-    OBJECTIVES,
-    UNIT,
-    objectives,
-    save,
-    say_empty,
-    signed,
-)
+from closer_look.drawing.style import ESTIMATORS, objectives, save, say_empty, signed
 from closer_look.jobs.job import job
+from closer_look.vocabulary import COMPONENT_NAMES, FACETS, OBJECTIVE_NAMES, UNIT
 
 CAPTION = (
     "How far the estimators agree with the probe, which integrates every update on fixed training "
@@ -44,7 +35,7 @@ COLUMNS |= {"held_out": "second probe, held-out text"}
 """What is compared with the probe on training text."""
 
 GROUPS = {
-    **{name: (label, (name, f"cross_{name}")) for name, label in COMPONENTS.items()},
+    **{name: (label, (name, f"cross_{name}")) for name, label in COMPONENT_NAMES.items()},
     "embeddings": ("Embeddings", ("embeddings", "positions")),
     "output": ("Output", ("output",)),
 }
@@ -89,7 +80,7 @@ def draw(agreement: pd.DataFrame) -> Figure:
                 _draw(panel, cells[cells["estimator"] == name])
                 _write(panel, scores.loc[name])
         _scale(row, cells)
-        row[0].set_ylabel(OBJECTIVES[objective], fontweight="bold")
+        row[0].set_ylabel(OBJECTIVE_NAMES[objective], fontweight="bold")
     for panel, name in zip(axes[0], names, strict=False):
         panel.set_title(COLUMNS[name])
     if not found:

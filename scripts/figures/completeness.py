@@ -11,8 +11,6 @@ from closer_look.drawing.style import (
     ESTIMATOR_COLOURS,
     ESTIMATORS,
     INTERVAL,
-    OBJECTIVES,
-    UNIT,
     draw_band,
     objectives,
     save,
@@ -20,6 +18,7 @@ from closer_look.drawing.style import (
     signed,
 )
 from closer_look.jobs.job import job
+from closer_look.vocabulary import OBJECTIVE_NAMES, UNIT
 from lca.analysis.uncertainty import percent, ratio_error
 
 COLUMNS = ["objective", "seed", "estimator", "update", "sum"]
@@ -54,7 +53,7 @@ def draw(completeness: pd.DataFrame, curves: pd.DataFrame) -> Figure:
         )
         reference = next(name for name in REFERENCES if name in set(rows["reference"]))
         _draw(panel, rows[rows["reference"] == reference], of_curves)
-        panel.set(title=OBJECTIVES[objective], xlabel="Update")
+        panel.set(title=OBJECTIVE_NAMES[objective], xlabel="Update")
     if not found:
         say_empty(axes[0, 0], "no update was probed")
     axes[0, 0].set_ylabel(f"Change of the loss\n({UNIT})")

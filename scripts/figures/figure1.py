@@ -5,8 +5,9 @@ from matplotlib.figure import Figure
 
 from closer_look.analysis.frames import read
 from closer_look.drawing import bars
-from closer_look.drawing.style import ESTIMATORS, OBJECTIVES, objectives, save
+from closer_look.drawing.style import ESTIMATORS, objectives, save
 from closer_look.jobs.job import job
+from closer_look.vocabulary import OBJECTIVE_NAMES
 
 
 def draw(totals: pd.DataFrame, estimator: str = "own_batch") -> Figure:
@@ -17,7 +18,7 @@ def draw(totals: pd.DataFrame, estimator: str = "own_batch") -> Figure:
     """
     totals = totals[totals["estimator"] == estimator]
     rows = [
-        (OBJECTIVES[objective], objective, totals[totals["objective"] == objective])
+        (OBJECTIVE_NAMES[objective], objective, totals[totals["objective"] == objective])
         for objective in objectives(totals)
     ]
     title = f"LCA summed over training, {ESTIMATORS[estimator]} estimator"

@@ -5,8 +5,9 @@ from matplotlib.figure import Figure
 
 from closer_look.analysis.frames import read
 from closer_look.drawing import trajectories
-from closer_look.drawing.style import ESTIMATORS, UNIT, save
+from closer_look.drawing.style import ESTIMATORS, save
 from closer_look.jobs.job import job
+from closer_look.vocabulary import UNIT
 
 COLUMNS = ["objective", "seed", "estimator", "stack", "layer", "component", "update", "sum"]
 

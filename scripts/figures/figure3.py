@@ -9,16 +9,9 @@ from matplotlib.figure import Figure
 
 from closer_look.analysis.frames import read
 from closer_look.drawing import layers
-from closer_look.drawing.style import (
-    COMPONENTS,
-    ESTIMATORS,
-    OBJECTIVES,
-    objectives,
-    save,
-    say_empty,
-    signed,
-)
+from closer_look.drawing.style import ESTIMATORS, objectives, save, say_empty, signed
 from closer_look.jobs.job import job
+from closer_look.vocabulary import COMPONENT_NAMES, OBJECTIVE_NAMES
 
 ATTENTION = ("key", "query", "value", "out")
 COLOURS = LinearSegmentedColormap.from_list(
@@ -44,9 +37,9 @@ def draw(totals: pd.DataFrame, estimator: str = "own_batch") -> Figure:
         of_objective = totals[(totals["objective"] == objective) & (totals["head"] > 0)]
         for panel, component in zip(row, ATTENTION, strict=True):
             _draw(panel, of_objective[of_objective["component"] == component])
-        row[0].set_ylabel(OBJECTIVES[objective], fontweight="bold", labelpad=14)
+        row[0].set_ylabel(OBJECTIVE_NAMES[objective], fontweight="bold", labelpad=14)
     for panel, component in zip(axes[0], ATTENTION, strict=True):
-        panel.set_title(COMPONENTS[component])
+        panel.set_title(COMPONENT_NAMES[component])
     figure.supxlabel("Head", fontsize=8)
     figure.supylabel("Layer", fontsize=8)
     bar = figure.colorbar(ScalarMappable(cmap=COLOURS), ax=axes, aspect=40, pad=0.02)

@@ -7,8 +7,9 @@ from matplotlib.figure import Figure
 
 from closer_look.analysis.frames import read
 from closer_look.drawing import layers
-from closer_look.drawing.style import COMPONENTS, ESTIMATORS, OBJECTIVES, UNIT, save, say_empty
+from closer_look.drawing.style import ESTIMATORS, save, say_empty
 from closer_look.jobs.job import job
+from closer_look.vocabulary import COMPONENT_NAMES, OBJECTIVE_NAMES, UNIT
 
 COLUMNS = ["objective", "estimator", "stack", "layer", "component", "update", "high"]
 
@@ -37,13 +38,13 @@ def draw(curves: pd.DataFrame, estimator: str = "own_batch") -> Figure:
         limit = rows.loc[rows["high"] > 0, "high"].quantile(SHOWN)
         for component in group:
             panel = next(panels)
-            panel.set_title(COMPONENTS.get(component, component.capitalize()))
+            panel.set_title(COMPONENT_NAMES.get(component, component.capitalize()))
             _draw(panel, rows[rows["component"] == component], colours, limit)
     _explain(figure, next(panels), places)
     axes[0, 0].set_xlim(0, curves["update"].max())
     figure.supxlabel("Update", fontsize=8)
     figure.supylabel(f"Positive LCA ({UNIT})", fontsize=8)
-    objective = OBJECTIVES[curves["objective"].iloc[0]]
+    objective = OBJECTIVE_NAMES[curves["objective"].iloc[0]]
     figure.suptitle(f"{objective}: LCA that raised the loss, {ESTIMATORS[estimator]} estimator")
     return figure
 

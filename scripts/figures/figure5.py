@@ -14,11 +14,7 @@ from closer_look.drawing import layers
 from closer_look.drawing.bars import contributions
 from closer_look.drawing.style import (
     COLOURS,
-    COMPONENTS,
     ESTIMATORS,
-    OBJECTIVES,
-    RUN,
-    UNIT,
     draw_band,
     names,
     objectives,
@@ -27,6 +23,7 @@ from closer_look.drawing.style import (
     shades,
 )
 from closer_look.jobs.job import job
+from closer_look.vocabulary import COMPONENT_NAMES, OBJECTIVE_NAMES, RUN, UNIT
 
 GRID = [["key", "value", "w1"], ["query", "out", "w2"]]
 """Where the components are; those above each other have one scale."""
@@ -57,7 +54,7 @@ def draw(
         of_objective = blocks[blocks["objective"] == objective]
         runs = of_objective[RUN].drop_duplicates()
         tints = shades(COLOURS[objective], len(runs))
-        handles.append(Line2D([], [], linestyle="none", label=OBJECTIVES[objective]))
+        handles.append(Line2D([], [], linestyle="none", label=OBJECTIVE_NAMES[objective]))
         for name, shade, run in zip(names(runs), tints, runs.itertuples(index=False), strict=True):
             of_run = of_objective[(of_objective[RUN] == list(run)).all(axis=1)]
             dashes = (0, (3, 1.5)) if "/".join(run[:3]) in dashed else "solid"
@@ -67,7 +64,7 @@ def draw(
                 of_component = of_run[of_run["component"] == component]
                 _draw_line(panel, of_component, style, with_bands)
     for component, panel in panels.items():
-        panel.set_title(COMPONENTS[component])
+        panel.set_title(COMPONENT_NAMES[component])
         if not panel.lines:
             say_empty(panel)
     _label_axes(axes)

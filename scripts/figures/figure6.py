@@ -5,8 +5,9 @@ from matplotlib.figure import Figure
 
 from closer_look.analysis.frames import read
 from closer_look.drawing import bars
-from closer_look.drawing.style import ESTIMATORS, OBJECTIVES, RUN, names, objectives, save
+from closer_look.drawing.style import ESTIMATORS, names, objectives, save
 from closer_look.jobs.job import job
+from closer_look.vocabulary import OBJECTIVE_NAMES, RUN
 
 
 def draw(totals: pd.DataFrame, estimator: str = "own_batch") -> Figure:
@@ -22,7 +23,7 @@ def draw(totals: pd.DataFrame, estimator: str = "own_batch") -> Figure:
         runs = of_objective[RUN].drop_duplicates()
         for name, (_, run) in zip(names(runs), runs.iterrows(), strict=True):
             of_run = of_objective[(of_objective[RUN] == run).all(axis=1)]
-            rows.append((f"{OBJECTIVES[objective]}\n{name}", objective, of_run))
+            rows.append((f"{OBJECTIVE_NAMES[objective]}\n{name}", objective, of_run))
     title = f"LCA summed over training, every run, {ESTIMATORS[estimator]} estimator"
     return bars.grid(rows, title, height=1.25)
 

@@ -7,16 +7,9 @@ from matplotlib.figure import Figure
 
 from closer_look.analysis.frames import read
 from closer_look.drawing import layers
-from closer_look.drawing.style import (
-    COLOURS,
-    OBJECTIVES,
-    UNIT,
-    lighter,
-    objectives,
-    save,
-    say_empty,
-)
+from closer_look.drawing.style import COLOURS, lighter, objectives, save, say_empty
 from closer_look.jobs.job import job
+from closer_look.vocabulary import OBJECTIVE_NAMES, UNIT
 
 GROUPS = {
     "Attention (K, Q, V, out)": ["key", "query", "value", "out"],
@@ -38,7 +31,7 @@ def draw(probes: pd.DataFrame) -> Figure:
         squeeze=False,
     )
     for panels, objective in zip(axes.T, found, strict=False):
-        panels[0].set_title(OBJECTIVES[objective])
+        panels[0].set_title(OBJECTIVE_NAMES[objective])
         rows = probes[(probes["objective"] == objective) & (probes["layer"] > 0)]
         for panel, components in zip(panels, GROUPS.values(), strict=True):
             _draw(panel, rows[rows["component"].isin(components)], COLOURS[objective])

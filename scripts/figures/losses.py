@@ -7,18 +7,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from closer_look.analysis.frames import read
-from closer_look.drawing.style import (
-    COLOURS,
-    OBJECTIVES,
-    RUN,
-    UNIT,
-    names,
-    objectives,
-    save,
-    shades,
-)
+from closer_look.drawing.style import COLOURS, names, objectives, save, shades
 from closer_look.drawing.trajectories import smooth
 from closer_look.jobs.job import job
+from closer_look.vocabulary import OBJECTIVE_NAMES, RUN, UNIT
 
 STYLES = {
     "batches": ("training batches", {"linewidth": 0.9}),
@@ -49,7 +41,7 @@ def draw(
             )
             _draw(panel, of_run, of_probe, smoothing, shade)
             panel.plot([], [], color=shade, label=name)
-        panel.set(title=OBJECTIVES[objective], xlabel="Update", xscale=scale)
+        panel.set(title=OBJECTIVE_NAMES[objective], xlabel="Update", xscale=scale)
         panel.legend(loc="upper right", ncols=1 + (len(runs) > 6))
     axes[0, 0].set_ylabel(f"Loss ({UNIT})")
     handles = [Line2D([], [], color="0.2", label=name, **style) for name, style in STYLES.values()]

@@ -10,10 +10,10 @@ import jsonschema
 import sacrebleu
 import yaml
 
+from .vocabulary import OBJECTIVES
+
 LARGEST = 2**31 - 1
 """SentencePiece's numbers have 32 bits, and numpy's seeds, to which fairseq adds the epoch."""
-
-OBJECTIVES = ("mlm", "clm", "mt")
 
 OF_OPTIMIZER = {"adam": ("adam_betas", "adam_eps"), "sgd": ("momentum",)}
 """The settings that only one optimizer has."""

@@ -1,23 +1,21 @@
-"""The words of the experiment: what tables, figures and claims call its parts, in the paper's order."""
+"""The words of the experiment: its parts as tables and files name them, in the paper's order."""
 
-OBJECTIVES = {
-    "mlm": "Masked LM",
-    "clm": "Causal LM",
-    "mt": "Translation",
-}
+OBJECTIVE_NAMES = {"mlm": "Masked LM", "clm": "Causal LM", "mt": "Translation"}
+OBJECTIVES = tuple(OBJECTIVE_NAMES)
+"""Masked and causal language model, translation."""
 
-ATTENTION = {"key": "Key", "query": "Query", "value": "Value", "out": "Out"}
-FEED_FORWARD = {"w1": "W1", "w2": "W2"}
-COMPONENTS = ATTENTION | FEED_FORWARD
+ATTENTION = ("key", "query", "value", "out")
+FEED_FORWARD = ("w1", "w2")
+COMPONENTS = ATTENTION + FEED_FORWARD
 """The components that the paper plots."""
+COMPONENT_NAMES = {name: name.capitalize() for name in COMPONENTS}
 
 RUN = ["corpus", "objective", "languages", "variant"]
 """The columns that make a run, up to its seed."""
-
 FACETS = [*RUN, "seed"]
 """The columns that make a run."""
-
 BLOCK = ["stack", "layer", "component"]
 """The columns that make a block."""
 
 UNIT = "nats per predicted token"
+"""Of losses and their changes."""

@@ -4,7 +4,7 @@ it is undecided."""
 import numpy as np
 import pytest
 
-from closer_look.analysis.quantities import ATTENTION, COMPONENTS, FEED_FORWARD
+from closer_look.vocabulary import ATTENTION, COMPONENTS, FEED_FORWARD
 from worlds import (
     CLM,
     CUP,

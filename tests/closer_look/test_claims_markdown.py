@@ -6,7 +6,7 @@ import pytest
 
 from closer_look.analysis import claims
 from closer_look.analysis.claims import markdown
-from closer_look.analysis.quantities import FACETS
+from closer_look.vocabulary import FACETS
 from worlds import ENCODER, MAIN, MLM, MT, World, change, swing, unsure
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from closer_look.analysis import similarity
 from closer_look.analysis.claims.noise import _least_p
-from closer_look.analysis.quantities import COMPONENTS
+from closer_look.vocabulary import COMPONENTS
 from worlds import (
     CLM,
     LAYERS,

@@ -7,7 +7,7 @@ import pytest
 from closer_look.analysis import claims
 from closer_look.analysis.claims import markdown
 from closer_look.analysis.claims.verdicts import FAILS, HOLDS, NOT_APPLICABLE, UNDECIDED, Inequality
-from closer_look.analysis.quantities import ATTENTION, COMPONENTS, FACETS, FEED_FORWARD
+from closer_look.vocabulary import ATTENTION, COMPONENTS, FACETS, FEED_FORWARD
 from worlds import (
     CLM,
     ENCODER,

@@ -2,8 +2,8 @@ import numpy as np
 
 from closer_look.analysis import hurting
 from closer_look.analysis.hurting import critical, errors, milestones
-from closer_look.analysis.quantities import COMPONENTS
 from closer_look.analysis.resampling import Blocks
+from closer_look.vocabulary import COMPONENTS
 from worlds import CLM, WINDOWS, World, change, swing
 
 

@@ -1,15 +1,13 @@
 """Intervals: blocks of updates, their deviations, resamples, and whether they cover the truth."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from closer_look.analysis.quantities import COMPONENTS
+from bench import coverage
 from closer_look.analysis.resampling import Blocks, interval, interval_of_mean
+from closer_look.vocabulary import COMPONENTS
 from worlds import ENCODER, LAYERS, MAIN_RUNS, MT, WINDOWS, World, change, results
 
 
@@ -153,18 +151,8 @@ def test_the_course_of_training_is_hardly_taken_for_noise():
     assert row["high"] - row["low"] < 0.05 * row["value"]
 
 
-@pytest.fixture(scope="module")
-def coverage():
-    """The simulation of `bench/coverage.py`."""
-    path = Path(__file__).parents[2] / "bench/coverage.py"
-    spec = importlib.util.spec_from_file_location("coverage_of_claims", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_intervals_cover_the_truth_nearly_as_often_as_they_promise(coverage):
-    """A short version of `python bench/coverage.py`, whose numbers are in `resampling`."""
+def test_intervals_cover_the_truth_nearly_as_often_as_they_promise():
+    """A short version of `python -m bench.coverage`, whose numbers are in `resampling`."""
     numbers = ["1", "2", "5", "8", "13", "14", "18", "19", "26"]
     found = coverage.simulate("short", 0.1, trainings=12, resamples=99, numbers=numbers)
     assert set(found["claim"]) == set(numbers)

@@ -1,15 +1,10 @@
 """A short version of bench/plateau.py: the trapezoid adds up, through fairseq, and is unbiased."""
 
 import math
-import sys
 
 import pytest
 
-from fake_bin import ROOT
-
-sys.path.append(str(ROOT / "bench"))
-
-import plateau
+from bench import plateau
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,8 @@ from closer_look.analysis.agreement import CELL, summary
 from closer_look.analysis.agreement import agreement as read_agreement
 from closer_look.analysis.similarity import p_value, profiles, separation, similarities
 from closer_look.drawing import layers
-from closer_look.drawing.style import COLOURS, COMPONENTS, save, signed
+from closer_look.drawing.style import COLOURS, save, signed
+from closer_look.vocabulary import COMPONENT_NAMES
 from lca.analysis.curves import curves as read_curves
 from lca.analysis.curves import head_curves
 from lca.analysis.totals import totals as read_totals
@@ -101,9 +102,9 @@ def contributions(totals, objective, component, estimator="own_batch", head=0):
 @pytest.mark.parametrize("estimator", ["own_batch", "next_batch"])
 def test_the_bars_of_figure_1_are_the_totals(totals, estimator):
     figure = figure1.draw(totals, estimator)
-    rows = np.reshape(figure.axes, (3, len(COMPONENTS)))
+    rows = np.reshape(figure.axes, (3, len(COMPONENT_NAMES)))
     for row, objective in zip(rows, ("mlm", "clm", "mt"), strict=True):
-        for panel, component in zip(row, COMPONENTS, strict=True):
+        for panel, component in zip(row, COMPONENT_NAMES, strict=True):
             heights = [bar.get_height() for bar in panel.patches]
             np.testing.assert_allclose(
                 heights, contributions(totals, objective, component, estimator)
@@ -150,7 +151,7 @@ def test_an_objective_without_data_is_left_out_and_an_empty_panel_says_so(totals
     rows = totals[(totals["objective"] != "clm")]
     rows = rows[(rows["objective"] != "mlm") | (rows["component"] != "out")]
     figure = figure1.draw(rows)
-    assert len(figure.axes) == 2 * len(COMPONENTS)
+    assert len(figure.axes) == 2 * len(COMPONENT_NAMES)
     (empty,) = (panel for panel in figure.axes if not panel.patches)
     assert texts(empty) == ["no data"]
 
@@ -160,7 +161,7 @@ def test_an_objective_without_data_is_left_out_and_an_empty_panel_says_so(totals
 
 def test_figure_6_has_a_row_for_each_run(tables):
     figure = figure6.draw(tables[0])
-    assert len(figure.axes) == 7 * len(COMPONENTS)
+    assert len(figure.axes) == 7 * len(COMPONENT_NAMES)
     names = [panel.get_ylabel() for panel in figure.axes if panel.get_ylabel()]
     assert [name.split("\n")[0] for name in names] == [
         *["Masked LM"] * 2,
@@ -522,7 +523,7 @@ def test_the_similarity_of_runs_is_the_mean_correlation_over_components(tables):
     expected = np.mean(
         [
             pearsonr(*(contributions(run, "mt", component) for run in runs)).statistic
-            for component in COMPONENTS
+            for component in COMPONENT_NAMES
         ]
     )
     names = found.index.droplevel("variant")

@@ -14,11 +14,11 @@ import sacrebleu
 from sacrebleu.dataset import base
 from sacrebleu.metrics import BLEU
 
-from closer_look.analysis.quantities import FACETS
 from closer_look.analysis.scores import table
 from closer_look.config import Run
 from closer_look.jobs.job import InputError
 from closer_look.jobs.manifest import read_manifest, sha256
+from closer_look.vocabulary import FACETS
 from scripts.analysis.scores import caption
 from scripts.data import download_test_set
 from scripts.training.score import (

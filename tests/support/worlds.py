@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from closer_look.analysis import claims
-from closer_look.analysis.quantities import ATTENTION, BLOCK, COMPONENTS, FACETS
+from closer_look.vocabulary import ATTENTION, BLOCK, COMPONENTS, FACETS
 
 LAYERS, HEADS, WINDOWS, WIDTH = 12, 4, 100, 10
 UPDATES = WINDOWS * WIDTH

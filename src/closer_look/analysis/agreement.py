@@ -19,7 +19,7 @@ from lca import PROBES
 from lca.analysis import logs
 from lca.analysis.windows import Windows
 
-from .quantities import FACETS
+from ..vocabulary import FACETS
 
 TRUTH, *OTHERS = PROBES
 """The set whose probe is the truth, and those that are compared with it."""

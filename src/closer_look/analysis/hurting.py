@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from .quantities import BLOCK, COMPONENTS, FACETS, per_window
+from ..vocabulary import BLOCK, COMPONENTS, FACETS
+from .quantities import per_window
 from .resampling import FREEDOM, Blocks
 
 SINGLE_UPDATES = ("own_batch",)

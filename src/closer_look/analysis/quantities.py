@@ -1,17 +1,11 @@
-"""The names of what is analysed, and the contributions of blocks over time."""
+"""The contributions of blocks over time."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-ATTENTION = ("key", "query", "value", "out")
-FEED_FORWARD = ("w1", "w2")
-COMPONENTS = ATTENTION + FEED_FORWARD
-"""The components that the paper plots."""
-
-FACETS = ["corpus", "objective", "languages", "variant", "seed"]
-BLOCK = ["stack", "layer", "component"]
+from ..vocabulary import BLOCK
 
 
 def per_window(curves: pd.DataFrame, of: Sequence[str] = BLOCK) -> pd.DataFrame:

@@ -9,7 +9,7 @@ block stays so. The library `arch` has block bootstraps for stationary series on
 late deviations among the early, and calls a function for each resample; here, all resamples of all
 layers are two matrix products.
 
-Coverage, by `python bench/coverage.py --trainings 100 --kinds short`, of 200 updates whose noise
+Coverage, by `python -m bench.coverage --trainings 100 --kinds short`, of 200 updates whose noise
 lasts in part for 8, at a standard error of 10 %: the 95 % intervals of the claims' inequalities
 cover the truth in 94.0 % of the cases; 72.8 % are decided, 0.1 % wrongly. Least of all those of a
 rank correlation of layers that are nearly tied (claim 14: 82 %, one of its four 52 %), which noise

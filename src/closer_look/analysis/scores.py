@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from .quantities import FACETS
+from ..vocabulary import FACETS
 
 SIGNATURES = ["BLEU signature", "chrF signature"]
 """The columns that say how sacrebleu counted."""

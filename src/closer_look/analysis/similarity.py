@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import permutation_test
 
-RUN = ["corpus", "objective", "languages", "variant"]
-COMPONENTS = ("key", "query", "value", "out", "w1", "w2")
+from ..vocabulary import COMPONENTS, RUN
+
 PERMUTATIONS = 9999
 
 

@@ -2,16 +2,13 @@
 
 import pandas as pd
 
-OBJECTIVES = {"clm": "CLM", "mlm": "MLM", "mt": "MT"}
-COMPONENTS = {
-    "embeddings": "emb.",
-    "key": "key",
-    "query": "query",
-    "value": "value",
-    "out": "out",
-    "w1": "W1",
-    "w2": "W2",
-}
+from ..vocabulary import ATTENTION, FEED_FORWARD
+
+COLUMNS = {objective: objective.upper() for objective in ("clm", "mlm", "mt")}
+"""In the order of the paper's table."""
+
+COMPONENTS = {"embeddings": "emb."}
+COMPONENTS |= {name: name for name in ATTENTION} | {name: name.upper() for name in FEED_FORWARD}
 ROWS = COMPONENTS | {
     "last_positive": "last update with one",
     "largest": "largest",
@@ -33,7 +30,7 @@ def table1(milestones: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
     blocks = milestones[milestones["component"].isin(COMPONENTS)]
     ours = {objective: _summary(rows) for objective, rows in blocks.groupby("objective")}
     columns = {"": pd.Series(rows)}
-    for objective, name in OBJECTIVES.items():
+    for objective, name in COLUMNS.items():
         columns[name] = ours.get(objective, pd.Series(dtype=object)).reindex(rows)
         columns[f"{name}, paper"] = paper.loc[objective].astype(object).reindex(rows)
     return pd.DataFrame(columns)

@@ -7,8 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..vocabulary import COMPONENT_NAMES, UNIT
 from . import layers
-from .style import COLOURS, COMPONENTS, INTERVAL, UNIT, lighter, say_empty
+from .style import COLOURS, INTERVAL, lighter, say_empty
 
 SHARED_SCALES = (("key", "query"), ("value", "out"), ("w1", "w2"))
 """Components that work as one have one scale; between these pairs magnitudes differ too much."""
@@ -22,17 +23,17 @@ def grid(rows: Sequence[tuple[str, str, pd.DataFrame]], title: str, height: floa
     the smallest to the largest. In translation the encoder's layers come first, in a lighter shade.
     """
     figure, axes = plt.subplots(
-        len(rows), len(COMPONENTS), figsize=(11, height * len(rows) + 0.6), squeeze=False
+        len(rows), len(COMPONENT_NAMES), figsize=(11, height * len(rows) + 0.6), squeeze=False
     )
     for row, (name, objective, totals) in zip(axes, rows, strict=True):
-        panels = dict(zip(COMPONENTS, row, strict=True))
+        panels = dict(zip(COMPONENT_NAMES, row, strict=True))
         for component, panel in panels.items():
             of_component = totals[(totals["component"] == component) & (totals["head"] == 0)]
             draw(panel, of_component, COLOURS[objective])
         for group in SHARED_SCALES:
             _share_scale([panels[component] for component in group])
         row[0].set_ylabel(name, fontweight="bold")
-    for panel, heading in zip(axes[0], COMPONENTS.values(), strict=True):
+    for panel, heading in zip(axes[0], COMPONENT_NAMES.values(), strict=True):
         panel.set_title(heading)
     figure.supxlabel("Layer", fontsize=8)
     figure.supylabel(f"Contribution, −ΣLCA ({UNIT})", fontsize=8)

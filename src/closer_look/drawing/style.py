@@ -9,25 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from ..vocabulary import OBJECTIVES
+
 plt.style.use(Path(__file__).with_name("lca.mplstyle"))
 
-OBJECTIVES = {
-    "mlm": "Masked LM",
-    "clm": "Causal LM",
-    "mt": "Translation",
-}
 COLOURS = {"mlm": "#0072b2", "clm": "#d55e00", "mt": "#009e73"}
 """Of the objectives: told apart with any colour vision (Okabe & Ito) and in greys."""
-
-COMPONENTS = {
-    "key": "Key",
-    "query": "Query",
-    "value": "Value",
-    "out": "Out",
-    "w1": "W1",
-    "w2": "W2",
-}
-"""The components that the paper plots, in its order."""
 
 ESTIMATORS = {
     "own_batch": "own-batch",
@@ -43,13 +30,8 @@ ESTIMATOR_COLOURS = {
     "probe": "#8c8c8c",
 }
 
-UNIT = "nats per predicted token"
-
 INTERVAL = 1.96
 """Standard errors to either side that are an interval of 95 % (see `lca.analysis.uncertainty`)."""
-
-RUN = ["corpus", "objective", "languages", "variant"]
-"""The columns that make a run, up to its seed."""
 
 
 def lighter(colour: str, share: float = 0.5) -> tuple[float, float, float]:

@@ -6,8 +6,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..vocabulary import OBJECTIVE_NAMES
 from . import layers
-from .style import OBJECTIVES, draw_band, objectives, say_empty
+from .style import draw_band, objectives, say_empty
 
 GROUPS = {
     "Embeddings": ["embeddings"],
@@ -41,7 +42,7 @@ def grid(
         of_objective = curves[curves["objective"] == objective]
         places = layers.places(of_objective[of_objective["layer"] > 0])
         colours = layers.colours(places)
-        panels[0].set_title(OBJECTIVES[objective])
+        panels[0].set_title(OBJECTIVE_NAMES[objective])
         for panel, components in zip(panels, GROUPS.values(), strict=True):
             rows = of_objective[of_objective["component"].isin(components)]
             if rows[column].notna().any():

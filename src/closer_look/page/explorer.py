@@ -12,16 +12,9 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
-from ..analysis.quantities import FACETS
 from ..drawing import layers
-from ..drawing.style import (
-    COLOURS,
-    COMPONENTS,
-    ESTIMATOR_COLOURS,
-    ESTIMATORS,
-    OBJECTIVES,
-    lighter,
-)
+from ..drawing.style import COLOURS, ESTIMATOR_COLOURS, ESTIMATORS, lighter
+from ..vocabulary import COMPONENT_NAMES, FACETS, OBJECTIVE_NAMES
 from .curves import Buffer, add_curves, regroup
 
 STATISTICS = ("sum", "low", "high", "positive", "helping", "hurting")
@@ -82,8 +75,8 @@ class Explorer:
             "estimators": {name: estimator_label(name) for name in estimators},
             "estimatorColours": ESTIMATOR_COLOURS,
             "components": {name: component_label(name) for name in components},
-            "paperComponents": list(COMPONENTS),
-            "objectives": OBJECTIVES,
+            "paperComponents": list(COMPONENT_NAMES),
+            "objectives": OBJECTIVE_NAMES,
             "palette": [to_hex(colour) for colour in colormaps["viridis"].resampled(32).colors],
             "runs": _coloured(self._runs),
             "curves": self._curves,
@@ -98,7 +91,7 @@ def estimator_label(estimator: str) -> str:
 
 def component_label(component: str) -> str:
     """Return a component's name for reading, such as "Cross key"."""
-    return COMPONENTS.get(component, component.replace("_", " ").capitalize())
+    return COMPONENT_NAMES.get(component, component.replace("_", " ").capitalize())
 
 
 def _number_layers(totals: pd.DataFrame) -> dict[tuple[str, int], int]:
@@ -153,7 +146,7 @@ def _thin(completeness: pd.DataFrame, most: int) -> pd.DataFrame:
 
 def _component_order(component: str) -> tuple:
     """Sort in the paper's order: its components, those of the cross-attention, then the others."""
-    order = list(COMPONENTS)
+    order = list(COMPONENT_NAMES)
     name = component.removeprefix("cross_")
     known = name in order
     return not known, name != component, order.index(name) if known else 0, component

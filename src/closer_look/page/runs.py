@@ -12,9 +12,9 @@ import pandas as pd
 from lca.analysis.completeness import REFERENCES, summary
 from lca.analysis.uncertainty import percent
 
-from ..analysis.quantities import FACETS
 from ..analysis.scores import MIN_LOSS_DROP, unlearned
-from ..drawing.style import OBJECTIVES, names
+from ..drawing.style import names
+from ..vocabulary import FACETS, OBJECTIVE_NAMES
 
 MAX_LOSS_RATIO = 1.2
 """A final loss this many times the median of its objective's: something went wrong."""
@@ -128,7 +128,7 @@ def labels(runs: list[str]) -> list[str]:
     That are the languages and, where there are several, the corpus, the variant and the seed.
     """
     facets = pd.DataFrame([run.split("/") for run in runs], columns=FACETS)
-    found = facets["objective"].map(OBJECTIVES) + " · " + names(facets)
+    found = facets["objective"].map(OBJECTIVE_NAMES) + " · " + names(facets)
     if facets["seed"].nunique() > 1:
         found += ", " + facets["seed"]
     return found.to_list()
@@ -136,11 +136,11 @@ def labels(runs: list[str]) -> list[str]:
 
 RULE = (
     "A run is marked ⚠ where what is shown of it may mislead: it ended early; its loss is not "
-    f"finite, fell by less than {MIN_LOSS_DROP:.0%}, or ended over {MAX_LOSS_RATIO:g} times as high as is usual "
-    f"(the median) for its objective; on test text, its loss is not {MIN_LOSS_DROP:.0%} below that of a "
-    "unigram model, which knows nothing but the frequencies of the training text; its best BLEU is "
-    f"below {MIN_BLEU}; no estimator adds up to the change of its loss within {MAX_GAP:.0%}; or its "
-    "packages are not those of most runs."
+    f"finite, fell by less than {MIN_LOSS_DROP:.0%}, or ended over {MAX_LOSS_RATIO:g} times as "
+    "high as is usual (the median) for its objective; on test text, its loss is not "
+    f"{MIN_LOSS_DROP:.0%} below that of a unigram model, which knows nothing but the frequencies "
+    f"of the training text; its best BLEU is below {MIN_BLEU}; no estimator adds up to the change "
+    f"of its loss within {MAX_GAP:.0%}; or its packages are not those of most runs."
 )
 """What `warnings` looks for, in words."""
 

@@ -18,7 +18,7 @@ updates (see `cumulative_errors`):
   the leverage.
 
 How many of 100 such intervals hold the truth, on series of known trend and noise, as measured by
-`python bench/intervals.py --repetitions 400` (a share of 95 % is uncertain by 1.1 %; of 125,000
+`python -m bench.intervals --repetitions 400` (a share of 95 % is uncertain by 1.1 %; of 125,000
 updates, by `--updates 125000 --scatter 0.01 --repetitions 200`, and of the longer ones the first
 trend alone):
 

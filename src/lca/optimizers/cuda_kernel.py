@@ -77,32 +77,6 @@ def _coefficient(coefficients, tensor, index: tl.constexpr):
 
 
 @triton.jit
-def _pointer(pointers, tensor, index: tl.constexpr):
-    """Return where the tensors have their first elements: (runs, 1)."""
-    place = tl.load(pointers + 4 * tensor + index)
-    return place.to(tl.pointer_type(tl.float32))[:, None]
-
-
-@triton.jit
-def _coefficient(coefficients, tensor, index: tl.constexpr):
-    """Return one coefficient of each run's tensor: (runs, 1)."""
-    return tl.load(coefficients + 15 * tensor + index)[:, None]
-
-
-@triton.jit
-def _pointer(pointers, tensor, index: tl.constexpr):
-    """Return where the tensors have their first elements: (runs, 1)."""
-    place = tl.load(pointers + 4 * tensor + index)
-    return place.to(tl.pointer_type(tl.float32))[:, None]
-
-
-@triton.jit
-def _coefficient(coefficients, tensor, index: tl.constexpr):
-    """Return one coefficient of each run's tensor: (runs, 1)."""
-    return tl.load(coefficients + 15 * tensor + index)[:, None]
-
-
-@triton.jit
 def _kernel(
     pointers,
     coefficients,

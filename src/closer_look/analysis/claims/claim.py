@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...vocabulary import OBJECTIVES
 from .evidence import Evidence, NotApplicable
 
 SYMBOLS = """\
@@ -23,9 +24,6 @@ six of the decoder; models of another depth are divided likewise. Differences ar
 component's mean |H[l]|: above 0 means more, at any magnitude. Thresholds are our reading of the
 paper's words, unless it has the number."""
 """What the formulas are written in."""
-
-OBJECTIVES = ("mlm", "clm", "mt")
-"""Masked and causal language model, translation."""
 
 PAPER, OTHERS = "the paper", "others"
 """Whose claims they are: of the paper reproduced, or of others about Transformers."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..quantities import COMPONENTS, FEED_FORWARD
+from ...vocabulary import COMPONENTS, FEED_FORWARD
 from .claim import Part, above, at_most, claim
 from .evidence import EARLY, Evidence, NotApplicable
 from .formulas import (

@@ -12,8 +12,9 @@ from itertools import count
 import numpy as np
 import pandas as pd
 
+from ...vocabulary import BLOCK, COMPONENTS, FACETS
 from ..hurting import COUNTED, SINGLE_UPDATES, critical, errors
-from ..quantities import BLOCK, COMPONENTS, FACETS, per_window
+from ..quantities import per_window
 from ..resampling import CONFIDENCE, Blocks
 
 NAMES = {"mlm": "masked LM", "clm": "causal LM", "mt": "translation model"}

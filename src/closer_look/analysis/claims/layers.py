@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import entr
 from scipy.stats import rankdata
 
-from ..quantities import ATTENTION, FEED_FORWARD
+from ...vocabulary import ATTENTION, FEED_FORWARD
 from .claim import Part, above, at_least, claim
 from .evidence import Evidence
 from .formulas import (

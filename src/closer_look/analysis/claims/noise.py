@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from ...vocabulary import ATTENTION, COMPONENTS, FACETS
 from .. import similarity
 from ..hurting import COUNTED
-from ..quantities import ATTENTION, COMPONENTS, FACETS
 from ..resampling import CONFIDENCE, interval_of_mean
 from .claim import Part, above, at_least, at_most, claim
 from .evidence import STRETCHES, Evidence, NotApplicable

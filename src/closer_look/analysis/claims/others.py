@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..quantities import ATTENTION, FEED_FORWARD
+from ...vocabulary import ATTENTION, FEED_FORWARD
 from .claim import OTHERS, Part, above, at_least, claim
 from .evidence import Evidence, NotApplicable
 from .formulas import margin

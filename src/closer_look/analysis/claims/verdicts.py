@@ -10,7 +10,7 @@ import pandas as pd
 
 from lca import ESTIMATORS
 
-from ..quantities import FACETS
+from ...vocabulary import FACETS
 from ..resampling import interval, interval_of_mean
 from ..scores import unlearned
 from .claim import Claim, Part, in_order
