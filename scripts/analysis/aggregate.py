@@ -21,13 +21,13 @@ def check(log: Path, manifest: Path) -> None:
     """Raise `InputError` unless the log has each of the run's updates and is what was written."""
     remake = f"`snakemake --forcerun train -- {log}` makes it again, from the last checkpoint"
     updates = read_manifest(manifest)["settings"]["total_updates"]
+    check_files(manifest, {"log": log}, remake)
     try:
         found = logs.count_updates(log)
     except DataError as error:
         raise InputError(f"{error}; {remake}") from None
     if found != updates:
         raise InputError(f"{log}: ends at update {found} of {updates}; {remake}")
-    check_files(manifest, {"log": log}, remake)
 
 
 def main(log: Path, manifest: Path, run: Run, outputs: dict[str, Path]) -> None:

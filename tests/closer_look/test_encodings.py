@@ -122,7 +122,7 @@ def made_under(folder, variables):
     ran = subprocess.run(
         [sys.executable, "program.py", "captions"],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "scripts"), **variables},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}", **variables},
         stderr=subprocess.PIPE,
     )
     files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}

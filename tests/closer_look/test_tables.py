@@ -92,7 +92,7 @@ def test_table_2_shows_the_micro_batches_that_ran():
     found = table2([manifest("base", cap=8192)], paper(2, dtype=str)).set_index("parameter")
     assert found["base"]["max-tokens-per-sample"] == "8192"
     found = table2([manifest("base", cap=1 << 20)], paper(2, dtype=str)).set_index("parameter")
-    assert found["base"][["max-tokens-per-sample", "update-freq"]].tolist() == ["16384", "2"]
+    assert found["base"][["max-tokens-per-sample", "update-freq"]].tolist() == ["32768", "1"]
 
 
 def test_table_2_says_where_the_objectives_are_equal():

@@ -166,7 +166,7 @@ ODD = ["日 本 a", "", " b\u3000c\u2028d ", "<unk> <pad>", "e\t\x00f", "日本�
     ("target", "threads"), [(None, 1), ("de", 2)], ids=["language model", "translation"]
 )
 def test_the_files_are_those_of_fairseq_preprocess(data, tmp_path, monkeypatch, target, threads):
-    monkeypatch.setattr("binarise.BATCH", 7)
+    monkeypatch.setattr("scripts.data.binarise.BATCH", 7)
     parts = parts_of(data, "en", *filter(None, [target]))
     for language in parts["valid"]:
         lines = ODD + list(read_lines(parts["valid"][language]))

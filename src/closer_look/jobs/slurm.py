@@ -28,7 +28,7 @@ def ask(job: str, what: str) -> str | None:
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
-            answer = subprocess.run(query, capture_output=True, text=True, timeout=60)
+            answer = subprocess.run(query, capture_output=True, encoding="utf-8", timeout=60)
         except FileNotFoundError:
             return None
         except subprocess.TimeoutExpired:

@@ -91,7 +91,8 @@ def _when_up(submit: Callable) -> Callable:
 def _is_up() -> bool:
     ping = ["scontrol", "ping"]
     try:
-        return " UP" in subprocess.run(ping, capture_output=True, text=True, timeout=60).stdout
+        found = subprocess.run(ping, capture_output=True, encoding="utf-8", timeout=60)
+        return " UP" in found.stdout
     except subprocess.TimeoutExpired:
         return False
     except OSError:  # no scontrol: what is wrong is for the plugin to say

@@ -52,4 +52,4 @@ def _sizes(data: Path, name: str) -> np.ndarray:
     from fairseq.data.indexed_dataset import MMapIndexedDataset
 
     (index,) = data.glob(name)
-    return np.asarray(MMapIndexedDataset(str(index.with_suffix(""))).sizes)
+    return np.array(MMapIndexedDataset(str(index.with_suffix(""))).sizes)  # it unmaps them
