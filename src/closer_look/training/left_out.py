@@ -52,4 +52,5 @@ def _sizes(data: Path, name: str) -> np.ndarray:
     from fairseq.data.indexed_dataset import MMapIndexedDataset
 
     (index,) = data.glob(name)
-    return np.array(MMapIndexedDataset(str(index.with_suffix(""))).sizes)  # it unmaps them
+    dataset = MMapIndexedDataset(str(index.with_suffix("")))
+    return np.array(dataset.sizes)  # a copy: with the dataset go the pages they are in
