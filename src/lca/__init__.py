@@ -8,6 +8,7 @@ frames to pictures). What a training needs is here by name: `lca.AdamW` and so o
 """
 
 from importlib import import_module
+from typing import Any
 
 _NAMES = {
     "Adam": "optimizers",
@@ -23,7 +24,7 @@ _NAMES = {
 """What the package offers by name, and the module that is loaded for it."""
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     """Load what is asked for: readers of logs need no PyTorch, and trainings no pandas."""
     if name == "plot":
         return import_module(".plot", __name__)

@@ -96,7 +96,7 @@ class Partition:
         """The block of every cell."""
         return [number for number, block in enumerate(self.blocks) for _ in range(block.heads)]
 
-    def table(self) -> list[dict]:
+    def table(self) -> list[dict[str, str | int]]:
         """Return a row per block: name, stack, layer, component, heads, elements."""
         elements = [0] * len(self.blocks)
         for piece in self.slices:
@@ -137,13 +137,13 @@ def _slices(parameter: int, at: Placement, first_cells: dict[Block, int]) -> Ite
     otherwise, each row would have slices of its own.
     """
     heads = [  # (first cell, number of heads, elements of a head and row)
-        (first_cells[_block(at, run)] + run.first, run.count, run.size // run.count * at.inner)
+        (first_cells[_block(at, run)] + run.first, run.held, run.size // run.held * at.inner)
         for run in at.runs
     ]
     cells = [cell + head for cell, count, _ in heads for head in range(count)]
     widths = {width for _, _, width in heads}
     if at.outer > 1 and len(widths) == 1 and cells == list(range(cells[0], cells[0] + len(cells))):
-        heads = [(cells[0], len(cells), *widths)]
+        heads = [(cells[0], len(cells), widths.pop())]
     start = 0
     for outer in [at.outer] if len(heads) == 1 else [1] * at.outer:
         for cell, count, width in heads:

@@ -65,8 +65,9 @@ class Schedule:
         """
         while self._current and update >= self._current.first + self._current.updates:
             self._current = next(self._strata, None)
-        is_measured = self._current is not None and update == self._current.measured
-        return self._current.updates if is_measured else 0
+        if self._current is None or update != self._current.measured:
+            return 0
+        return self._current.updates
 
 
 def curvature(

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from torch import Tensor, nn
 
@@ -40,12 +40,12 @@ class Run(NamedTuple):
 
     component: str
     size: int
-    """Rows, a multiple of `count`."""
+    """Rows, a multiple of `held`."""
     heads: int = 1
     """Heads of the component in all."""
     first: int = 0
     """The first head here, from 0."""
-    count: int = 1
+    held: int = 1
     """Heads here."""
 
     @property
@@ -100,7 +100,7 @@ HEAD_SIZES = [
     "head_size",
 ]
 
-_WRAPPERS = nn.DataParallel | nn.parallel.DistributedDataParallel
+_WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 _ONE_EACH = {part for table in (PROJECTIONS, FEED_FORWARD) for parts in table for part in parts}
 _EMBEDDINGS = re.compile(r"emb|^wte$|^wpe$|^shared$|^(cls|mask|dist|class)_token$|^conv\d$", re.I)
 _POSITIONS = re.compile(r"pos|^wpe$|^rel_|relative", re.I)
@@ -124,7 +124,8 @@ def place(model: nn.Module, rules: Iterable[Rule] = ()) -> list[Placement]:
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     by_rules = {name: reader.by_rules(name, p, compiled) for name, p in trainable.items()}
     read = {name: reader.place(name, trainable[name]) for name, at in by_rules.items() if not at}
-    return list((by_rules | reader.told_apart(read)).values())
+    told_apart = reader.told_apart(read)
+    return [at or told_apart[name] for name, at in by_rules.items()]
 
 
 class _Reader:
@@ -147,16 +148,16 @@ class _Reader:
 
     def place(self, name: str, parameter: Tensor) -> Placement:
         """Return where the modules place a parameter."""
-        layer = self._layer(name)
-        where, _, number = layer.rpartition(".")
-        stack = self.stacks[where] if layer else self._stack(name)
-        at = {"stack": stack, "layer": int(number) + 1 if layer else 0}
+        item = self._layer(name)
+        where, _, number = item.rpartition(".")
+        stack = self.stacks[where] if item else self._stack(name)
+        layer = int(number) + 1 if item else 0
         if found := self._projection(name, parameter):
-            return found._replace(**at)
-        component = self._in_layer(name) if layer else self._outside_layers(name)
+            return found._replace(stack=stack, layer=layer)
+        component = self._in_layer(name) if item else self._outside_layers(name)
         if component is None:
             return _whole(name, parameter)._replace(stack=OTHER)
-        return _whole(component, parameter)._replace(**at)
+        return _whole(component, parameter)._replace(stack=stack, layer=layer)
 
     def told_apart(self, places: dict[str, Placement]) -> dict[str, Placement]:
         """Name projections after their modules where two would share a block.
@@ -178,26 +179,25 @@ class _Reader:
         return found
 
     def by_rules(
-        self, name: str, parameter: Tensor, rules: list[tuple[re.Pattern, Rule]]
+        self, name: str, parameter: Tensor, rules: list[tuple[re.Pattern[str], Rule]]
     ) -> Placement | None:
         """Return where the first rule that matches places a parameter; None without one."""
         matches = ((pattern.fullmatch(name), rule) for pattern, rule in rules)
-        match, rule = next(((match, rule) for match, rule in matches if match), (None, None))
-        if rule is None:
+        first = next(((match, rule) for match, rule in matches if match), None)
+        if first is None:
             return None
+        match, rule = first
         found, shape, parts = match.groupdict(), tuple(parameter.shape), len(rule.components)
-        at = {
-            "stack": found.get("stack") or "model",
-            "layer": int(found["layer"]) + 1 if found.get("layer") else 0,
-        }
+        stack = found.get("stack") or "model"
+        layer = int(found["layer"]) + 1 if found.get("layer") else 0
         if rule.heads is None and parts == 1:
-            return _whole(rule.components[0], parameter)._replace(**at)
+            return _whole(rule.components[0], parameter)._replace(stack=stack, layer=layer)
         axis = rule.heads or 0
         heads = 1 if rule.heads is None else self._attribute(name, HEADS) or 1
         if (axis and parts > 1) or axis >= len(shape) or shape[axis] % (parts * heads):
             raise ValueError(f"{name}: shape {shape} is not divisible into {heads} heads")
         runs = [Run(part, shape[axis] // parts, heads, 0, heads) for part in rule.components]
-        return _divided(runs, parameter, axis)._replace(**at)
+        return _divided(runs, parameter, axis)._replace(stack=stack, layer=layer)
 
     def _in_lists(self) -> list[str]:
         return [root for root in self.attentions if self._layer_around(root)]
@@ -336,7 +336,8 @@ class _Reader:
             return [size // head_size]
         keys = self._attribute(f"{attention}.", KEY_VALUE_HEADS) or queries
         numbers = [queries if part in ("query", "out") else keys for part in parts]
-        return numbers if all(numbers) and size % sum(numbers) == 0 else None
+        known = [number for number in numbers if number]
+        return known if len(known) == len(numbers) and size % sum(known) == 0 else None
 
     def _head_size(self, attention: str, queries: int | None) -> int | None:
         """Return the size of an attention's heads: of its queries, or else as it says."""
@@ -369,7 +370,7 @@ class _Reader:
 def unwrapped(model: nn.Module) -> nn.Module:
     """Return the model within those of `torch.compile` and of data-parallel training."""
     while isinstance(model, _WRAPPERS) or hasattr(model, "_orig_mod"):
-        model = getattr(model, "_orig_mod", None) or model.module
+        model = cast(nn.Module, getattr(model, "_orig_mod", None) or model.module)
     return model
 
 

@@ -29,9 +29,13 @@ def bars(log: Log, estimator: str | None = None) -> Figure:
     panel = figure.subplots()
     for index, component in enumerate(components):
         here = found[found["component"] == component]
-        style = {"color": _colour(index), "ecolor": "0.3", "error_kw": {"linewidth": 0.8}}
         panel.bar(
-            here["position"], here["lca"], yerr=INTERVAL * here["se"], label=component, **style
+            *(here["position"], here["lca"]),
+            yerr=INTERVAL * here["se"],
+            color=_colour(index),
+            ecolor="0.3",
+            error_kw={"linewidth": 0.8},
+            label=component,
         )
     middles = found.groupby("place", sort=False)["position"].mean()
     panel.set_xticks(middles, middles.index, rotation=45, ha="right")
@@ -90,7 +94,7 @@ def completeness(log: Log) -> Figure:
     return figure
 
 
-def _band(panel: Axes, found: pd.DataFrame, column: str, colour, label: str) -> None:
+def _band(panel: Axes, found: pd.DataFrame, column: str, colour: str, label: str) -> None:
     values, error = found[column], INTERVAL * found[f"{column}_se"]
     panel.plot(found["update"], values, color=colour, label=label)
     panel.fill_between(

@@ -20,6 +20,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -114,7 +115,11 @@ class Recorder:
     """
 
     def __init__(
-        self, folder: Path, partition: Partition, about: dict, groups: Iterable[str] = LAGS
+        self,
+        folder: str | Path,
+        partition: Partition,
+        about: dict[str, Any],
+        groups: Iterable[str] = LAGS,
     ) -> None:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -124,9 +129,9 @@ class Recorder:
         fields = [*FACTS.items(), *((name, pa.float32()) for name in names)]
         metadata = {"blocks": json.dumps(partition.table()), "about": json.dumps(about)}
         self.schema = pa.schema(fields, metadata)
-        self.rows: list[list] = []
+        self.rows: list[list[Any]] = []
 
-    def record(self, facts: dict, allocations: dict[str, Tensor]) -> None:
+    def record(self, facts: dict[str, Any], allocations: dict[str, Tensor]) -> None:
         """Add the row of an update: what is known of `FACTS`, and an allocation for each group.
 
         Raises `ValueError` for what there are no columns for.
@@ -206,7 +211,7 @@ def _is_intact(part: Path, first: int, last: int) -> bool:
         intact = is_intact(part)
         if intact is not None:
             return intact
-        return pq.read_table(part)["update"].to_pylist() == list(range(first, last + 1))
+        return bool(pq.read_table(part)["update"].to_pylist() == list(range(first, last + 1)))
     except PermissionError:
         raise
     except Exception:  # whatever damage makes pyarrow raise
@@ -222,7 +227,7 @@ def consolidate(folder: Path, target: Path, updates: int) -> None:
     _check_continuous(folder, updates + EXTRA_UPDATES)
     tables = (pq.read_table(part) for part, _, _ in _parts(folder))
     with whole(target) as file:
-        writer = None
+        writer: Any = None
         for table in _in_own_rows(tables):
             writer = writer or pq.ParquetWriter(file, table.schema, **FORMAT)
             writer.write_table(table)
@@ -259,7 +264,8 @@ def _shifted(table: pa.Table, rows: int) -> pa.Table:
 def _parts(folder: Path) -> list[tuple[Path, int, int]]:
     """Return the parts with their first and last updates, in order."""
     parts = sorted(Path(folder).glob("part-*.parquet"))
-    return [(part, *map(int, part.stem.split("-")[1:])) for part in parts]
+    updates = (map(int, part.stem.split("-")[1:]) for part in parts)
+    return [(part, first, last) for part, (first, last) in zip(parts, updates, strict=True)]
 
 
 def _check_continuous(folder: Path, last_update: int) -> None:

@@ -13,9 +13,10 @@ gradients of the training are touched by that, and random numbers are drawn as w
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,13 +63,13 @@ class Recording:
         optimizer: LcaOptimizer,
         folder: str | Path,
         loss_of: LossOf | None = None,
-        sample: Sequence = (),
+        sample: Sequence[Any] = (),
         *,
         curvature_every: int = 64,
         loss_every: int = 1000,
         updates: int | None = None,
         seed: int = 0,
-        about: dict | None = None,
+        about: dict[str, Any] | None = None,
         blocks: Partition | None = None,
     ) -> None:
         self.log = Path(folder) / "log.parquet"
@@ -78,6 +79,7 @@ class Recording:
             raise ValueError("loss_of needs a sample of batches, and a sample needs loss_of")
         if optimizer.partition is None or blocks is not None:
             optimizer.attach(model, blocks)
+        assert optimizer.partition is not None
         self._optimizer = optimizer
         self._loss = _SampleLoss(model, loss_of, sample) if loss_of else None
         self._curvature_every, self._loss_every = curvature_every, loss_every
@@ -101,7 +103,8 @@ class Recording:
     @property
     def updates(self) -> int:
         """How many updates are recorded, also before a restart: the optimizer's state knows."""
-        return self._optimizer.param_groups[0].get("lca_updates", 0)
+        recorded: int = self._optimizer.param_groups[0].get("lca_updates", 0)
+        return recorded
 
     def clipped(self, gradients: Sequence[Tensor], norm: Tensor, most: float) -> None:
         """Take note that `gradients` of such a norm were scaled to a norm of at most `most`."""
@@ -158,43 +161,47 @@ class Recording:
         """Record the update that was just made, measured if it is due."""
         if not self._is_first_worker():
             return
-        optimizer, update = self._optimizer, self.updates + 1
+        optimizer, update, partition = self._optimizer, self.updates + 1, self._optimizer.partition
+        assert partition is not None  # or there would have been no step
         allocations = {name: values.cpu() for name, values in optimizer.allocations.items()}
         for name, values in allocations.items():
             if not torch.isfinite(values).all():
                 (bad, *_) = (~torch.isfinite(values).all(dim=1)).nonzero().flatten().tolist()
-                block = optimizer.partition.blocks[optimizer.partition.owners[bad]].name
+                block = partition.blocks[partition.owners[bad]].name
                 raise FloatingPointError(
                     f"update {update}: {name} of {block} is not finite; it is not recorded"
                 )
         norm = self._gradient_norm
-        facts = {
+        facts: dict[str, Any] = {
             "update": update,
             "learning_rate": optimizer.last_lr,
             "gradient_norm": None if norm is None else float(norm),
         }
         if self._before is not None:
-            self._measure(facts, allocations)
+            self._measure(self._before, facts, allocations)
         self._recorder.record(facts, allocations)
         optimizer.param_groups[0]["lca_updates"] = update
         self._before, self._gradient_norm, optimizer.clip_coefficient = None, None, 1.0
         if update % ROWS == 0:
             self._recorder.close_part()
 
-    def _measure(self, facts: dict, allocations: dict[str, Tensor]) -> None:
-        before, after = self._before, self._optimizer.values()
+    def _measure(
+        self, before: list[Tensor], facts: dict[str, Any], allocations: dict[str, Tensor]
+    ) -> None:
+        loss, partition, after = self._loss, self._optimizer.partition, self._optimizer.values()
+        assert loss is not None and partition is not None  # without a loss, nothing is kept
         if self._measured_for:
             random = np.random.default_rng([self._seed, facts["update"]])
-            batch = int(random.integers(self._loss.batches))
+            batch = int(random.integers(loss.batches))
             facts["curvature/updates"] = self._measured_for
             allocations["curvature"] = curvature(
-                lambda values: self._loss.gradients(values, batch, facts["update"]),
-                *(before, after, self._optimizer.partition),
+                lambda values: loss.gradients(values, batch, facts["update"]),
+                *(before, after, partition),
             )
         if self._is_loss_due:
             ends = {"before": before, "after": after} if facts["update"] == 1 else {"after": after}
             for when, values in ends.items():
-                losses = self._loss.losses(values)
+                losses = loss.losses(values)
                 facts[f"dropout/{when}"] = math.fsum(losses) / len(losses)
                 facts[f"dropout/{when}_by_batch"] = losses
 
@@ -202,7 +209,7 @@ class Recording:
 class _SampleLoss(nn.Module):
     """The loss of the sample's batches, at any values of the parameters."""
 
-    def __init__(self, model: nn.Module, loss_of: LossOf, sample: Sequence) -> None:
+    def __init__(self, model: nn.Module, loss_of: LossOf, sample: Sequence[Any]) -> None:
         super().__init__()
         self.model = unwrapped(model)
         self._loss_of, self._sample = loss_of, sample
@@ -254,7 +261,7 @@ class _SampleLoss(nn.Module):
 
 @contextmanager
 def record(
-    model: nn.Module, optimizer: LcaOptimizer, folder: str | Path, *args, **kwargs
+    model: nn.Module, optimizer: LcaOptimizer, folder: str | Path, *args: Any, **kwargs: Any
 ) -> Iterator[Recording]:
     """Record the training in the block: a `Recording`, which is closed at its end.
 
@@ -279,7 +286,13 @@ def _clipping_told_to(recording: Recording) -> Iterator[None]:
     module = torch.nn.utils.clip_grad
     original = module._clip_grads_with_norm_
 
-    def told(parameters, max_norm, total_norm, *args, **kwargs) -> None:
+    def told(
+        parameters: Tensor | Iterable[Tensor],
+        max_norm: float,
+        total_norm: Tensor,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
         parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
         gradients = [p.grad for p in parameters if p.grad is not None]
         recording.clipped(gradients, total_norm, max_norm)

@@ -8,6 +8,7 @@ measured once in each stratum.
 import argparse
 import sys
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -63,8 +64,8 @@ def _check_columns(log: Path, group: str, blocks: pd.DataFrame) -> None:
         frames = {name: frame[~absent] for name, frame in frames.items()}
         heads, sizes = heads[~absent], sizes[~absent]
     for name, frame in frames.items():
-        _refuse(log, group, name, ~np.isfinite(frame), "is not finite")
-    _refuse(log, group, "sum", ~np.isfinite(sizes), "has a head that is not finite")
+        _refuse(log, group, name, _not_finite(frame), "is not finite")
+    _refuse(log, group, "sum", _not_finite(sizes), "has a head that is not finite")
     sums = frames["sum"]
     differ = (heads - sums[heads.columns]).abs() > TOLERANCE * sizes
     _refuse(log, group, "sum", differ, "is not the sum of the heads")
@@ -91,10 +92,14 @@ def _check_strata(log: Path) -> None:
         raise LogError(f"{log}: update {differ}: curvature/updates does not fit the values")
 
 
-def _refuse(log: Path, group: str, statistic: str, wrong, problem: str) -> None:
+def _not_finite(frame: pd.DataFrame) -> pd.DataFrame:
+    return cast(pd.DataFrame, ~np.isfinite(frame))  # a frame, whatever NumPy's types say
+
+
+def _refuse(log: Path, group: str, statistic: str, wrong: pd.DataFrame, problem: str) -> None:
     """Raise `LogError` for the first true value of the frame `wrong` (updates, blocks)."""
     if wrong.to_numpy().any():
-        update, name = wrong.stack().idxmax()
+        update, name = cast(tuple[int, str], wrong.stack().idxmax())
         raise LogError(f"{log}: update {update}: {group}/{statistic}/{name} {problem}")
 
 

@@ -10,9 +10,11 @@ the losses batch by batch have none of the latter.
 """
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from . import logs
 from .uncertainty import cumulative_errors, mean_error, ratio_error
@@ -46,16 +48,17 @@ def completeness(log: Path) -> pd.DataFrame:
         for estimator, lca in summed.items():
             frames.append(_frame(measured | dict(lca.loc[after.index]), reference, estimator))
         if source in {f"probe_{name}" for name in logs.probes(log)}:
-            lca = logs.series(log, source, "sum").loc[after.index].sum(axis="columns").cumsum()
+            allocated = logs.series(log, source, "sum").loc[after.index].sum(axis="columns")
             change = (after - before).cumsum()
-            found = {"loss": loss, "change": change, "change_se": errors_of_probes, "lca": lca}
-            frames.append(_frame(found, reference, "probe"))
+            found = {"loss": loss, "change": change, "change_se": errors_of_probes}
+            frames.append(_frame(found | {"lca": allocated.cumsum()}, reference, "probe"))
     return pd.concat(frames, ignore_index=True) if frames else _frame({}, "", "").iloc[:0]
 
 
 def _summed(log: Path, estimator: str) -> pd.DataFrame:
     """Return the LCA of all blocks summed up to each update, in double precision, and its error."""
-    whole = sum(row.astype(np.float64) for row in logs.block_rows(log, estimator, "sum"))
+    rows = (row.astype(np.float64) for row in logs.block_rows(log, estimator, "sum"))
+    whole = cast(NDArray[np.float64], sum(rows))  # not 0, which would be the sum of no block
     windows, updates = Windows(len(whole)), np.arange(1, len(whole) + 1)
     variance = cumulative_errors(windows.mean(whole), windows.last) ** 2
     errors = np.sqrt(np.interp(updates, [0, *windows.last], [0.0, *variance]))
@@ -71,13 +74,14 @@ def _change_errors(log: Path, source: str) -> tuple[pd.Series, pd.Series]:
     before, after, tokens = found
     since = after - before.loc[1]
     sums = (after - before).cumsum()  # missing where only the first update has a loss before it
-    return tuple(
-        pd.Series([mean_error(row, tokens) for row in changes.to_numpy()], changes.index)
-        for changes in (since, sums)
-    )
+    return _errors(since, tokens), _errors(sums, tokens)
 
 
-def _frame(columns: dict, reference: str, estimator: str) -> pd.DataFrame:
+def _errors(changes: pd.DataFrame, tokens: NDArray[np.float64]) -> pd.Series:
+    return pd.Series([mean_error(row, tokens) for row in changes.to_numpy()], changes.index)
+
+
+def _frame(columns: dict[str, pd.Series], reference: str, estimator: str) -> pd.DataFrame:
     """Return the columns by update, with zeros before the first."""
     frame = pd.DataFrame(columns, columns=COLUMNS, dtype=float)
     frame.loc[frame.index == 0, COLUMNS[1:]] = 0.0

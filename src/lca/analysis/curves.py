@@ -1,9 +1,11 @@
 """LCA over the updates, in windows: per block and per head (paper, figures 2 and 4)."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from . import logs
 from .windows import Windows
@@ -58,7 +60,9 @@ def head_curves(log: Path) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def _means(log: Path, estimator: str, statistic: str, windows: Windows) -> list[np.ndarray]:
+def _means(
+    log: Path, estimator: str, statistic: str, windows: Windows
+) -> list[NDArray[np.float32]]:
     """Return a statistic's mean in each window, for each block; NaN if it is not recorded."""
     if statistic in logs.statistics(log, estimator):
         return [windows.mean(row) for row in logs.block_rows(log, estimator, statistic)]
@@ -66,7 +70,9 @@ def _means(log: Path, estimator: str, statistic: str, windows: Windows) -> list[
     return [missing] * len(logs.blocks(log))
 
 
-def _long(labels: pd.DataFrame, windows: Windows, values: dict[str, list]) -> pd.DataFrame:
+def _long(
+    labels: pd.DataFrame, windows: Windows, values: Mapping[str, Sequence[NDArray[np.floating]]]
+) -> pd.DataFrame:
     """Return a row for every label and window; of `values` each has an array for every label."""
     frame = labels.loc[labels.index.repeat(len(windows.last))].reset_index(drop=True)
     frame["update"] = np.tile(windows.last, len(labels))

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from .. import ESTIMATORS, LAGS, PROBES
 from . import DataError
@@ -68,7 +69,7 @@ def statistics(log: Path, estimator: str) -> set[str]:
     return _groups(log).get(estimator, {"sum"})
 
 
-def block_rows(log: Path, estimator: str, statistic: str) -> Iterator[np.ndarray]:
+def block_rows(log: Path, estimator: str, statistic: str) -> Iterator[NDArray[np.floating]]:
     """Yield a statistic of one block after the other over the updates, in the order of `blocks`.
 
     `estimator` may be any group of the log's values (see `lca.recorder`), NaN where there is none.
@@ -77,7 +78,7 @@ def block_rows(log: Path, estimator: str, statistic: str) -> Iterator[np.ndarray
     return _rows(log, estimator, [f"{statistic}/{name}" for name in blocks(log)["name"]])
 
 
-def head_rows(log: Path, estimator: str) -> Iterator[np.ndarray]:
+def head_rows(log: Path, estimator: str) -> Iterator[NDArray[np.floating]]:
     """Yield the sum of one head after the other over the updates, in the order of `heads`."""
     names = heads(log)[["name", "head"]].itertuples(index=False)
     return _rows(log, estimator, [f"sum/{name}/{head}" for name, head in names])
@@ -106,10 +107,13 @@ def facts(log: Path) -> pd.DataFrame:
         for field in schema
         if field.name.count("/") < 2 and not pa.types.is_list(field.type)
     ]
-    return _open(log).read(columns=columns).to_pandas().set_index("update")
+    frame: pd.DataFrame = _open(log).read(columns=columns).to_pandas()
+    return frame.set_index("update")
 
 
-def batches(log: Path, source: str) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray] | None:
+def batches(
+    log: Path, source: str
+) -> tuple[pd.DataFrame, pd.DataFrame, NDArray[np.float64]] | None:
     """Return the losses of the fixed batches of a source such as `dropout`, one by one.
 
     That are two frames, before and after the step, with a row for each update at which they were
@@ -128,7 +132,7 @@ def batches(log: Path, source: str) -> tuple[pd.DataFrame, pd.DataFrame, np.ndar
 
 def _groups(log: Path) -> dict[str, set[str]]:
     """Return the groups of values that are recorded, with the statistics of each."""
-    found = {}
+    found: dict[str, set[str]] = {}
     for column in _open(log).schema_arrow.names:
         if column.count("/") > 1:
             group, statistic, _ = column.split("/", 2)
@@ -136,7 +140,7 @@ def _groups(log: Path) -> dict[str, set[str]]:
     return found
 
 
-def _frame(log: Path, rows: Iterator[np.ndarray], columns: pd.Index) -> pd.DataFrame:
+def _frame(log: Path, rows: Iterator[NDArray[np.floating]], columns: pd.Index) -> pd.DataFrame:
     updates = _open(log).read(columns=["update"])["update"].to_numpy()
     values = np.array(list(rows)).reshape(len(columns), len(updates))
     return pd.DataFrame(values.T, pd.Index(updates, name="update"), columns)
@@ -154,7 +158,7 @@ def _opened(log: Path, modified: int, size: int) -> pq.ParquetFile:
     return pq.ParquetFile(log, pre_buffer=False)
 
 
-def _rows(log: Path, estimator: str, columns: list[str]) -> Iterator[np.ndarray]:
+def _rows(log: Path, estimator: str, columns: list[str]) -> Iterator[NDArray[np.floating]]:
     """Yield columns of an estimator or group, such as `sum/decoder.1.w1`, one after the other."""
     if estimator == "trapezoid":
         yield from _trapezoid(log, columns)
@@ -167,7 +171,7 @@ def _rows(log: Path, estimator: str, columns: list[str]) -> Iterator[np.ndarray]
         yield from (table[name].to_numpy() for name in some)
 
 
-def _trapezoid(log: Path, columns: list[str]) -> Iterator[np.ndarray]:
+def _trapezoid(log: Path, columns: list[str]) -> Iterator[NDArray[np.floating]]:
     """Yield the ends of the steps less half the curvature, carried to all updates."""
     carried = _carried(log)
     both = (_rows(log, group, columns) for group in ("next_batch", "curvature"))
@@ -175,7 +179,7 @@ def _trapezoid(log: Path, columns: list[str]) -> Iterator[np.ndarray]:
         yield end - curvature[carried] / 2
 
 
-def _carried(log: Path) -> np.ndarray:
+def _carried(log: Path) -> NDArray[np.intp]:
     """Return for each row the row of the update whose curvature stands for it.
 
     Strata follow each other from the first update (see `lca.curvature`); beyond the last that is

@@ -37,9 +37,13 @@ import math
 from functools import lru_cache
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 from scipy.linalg import solve_toeplitz
 from scipy.special import ndtri, stdtrit
+
+Floats = NDArray[np.float64]
 
 FEWEST = 20
 """Windows, or batches, from which a standard error can be told; of fewer it is NaN."""
@@ -57,7 +61,7 @@ MOST_CORRECTION = 2.5
 """By how much the correction for the trend may raise the correlation found without it."""
 
 
-def cumulative_errors(means: np.ndarray, ends: np.ndarray) -> np.ndarray:
+def cumulative_errors(means: NDArray[np.floating], ends: NDArray[np.integer]) -> Floats:
     """Return the standard error of a series' sum up to the end of each window.
 
     `means` are the series' means in consecutive windows, the last updates of which are `ends` (see
@@ -79,12 +83,12 @@ def cumulative_errors(means: np.ndarray, ends: np.ndarray) -> np.ndarray:
     return np.sqrt(variance) * _widening(independent / 2)  # for the correlation is estimated, too
 
 
-def sum_error(means: np.ndarray, ends: np.ndarray) -> float:
+def sum_error(means: NDArray[np.floating], ends: NDArray[np.integer]) -> float:
     """Return the standard error of the sum of a whole series, given as to `cumulative_errors`."""
     return float(cumulative_errors(means, ends)[-1])
 
 
-def mean_error(values: np.ndarray, weights: np.ndarray) -> float:
+def mean_error(values: NDArray[np.floating], weights: NDArray[np.floating]) -> float:
     """Return the standard error of the weighted mean of independent values.
 
     It is that of a ratio estimator: of a loss per token, the values being means of batches and the
@@ -99,9 +103,12 @@ def mean_error(values: np.ndarray, weights: np.ndarray) -> float:
     return float(np.sqrt(number / (number - 1) * (apart**2).sum()) * _widening(number - 1))
 
 
-def ratio_error(part, whole, part_error, whole_error):
+def ratio_error(
+    part: pd.Series, whole: pd.Series, part_error: pd.Series, whole_error: pd.Series
+) -> pd.Series:
     """Return the standard error of `part / whole`, whose errors are independent (delta method)."""
-    return np.hypot(part_error, part / whole * whole_error) / np.abs(whole)
+    error: pd.Series = np.hypot(part_error, part / whole * whole_error) / np.abs(whole)
+    return error
 
 
 def percent(ratio: float, error: float) -> str:
@@ -124,7 +131,7 @@ def _widening(freedom: float) -> float:
     return float(stdtrit(max(3, freedom), 0.975) / ndtri(0.975))
 
 
-def _detrended(sums: np.ndarray, widths: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _detrended(sums: Floats, widths: NDArray[np.integer]) -> tuple[Floats, Floats, Floats]:
     """Return the scale of the sums' scatter, their residuals from the trend, and the leverage."""
     number = len(sums)
     trend = _spline(number, round(2.5 + 0.3 * number**0.5)) * widths[:, None]
@@ -143,22 +150,23 @@ def _detrended(sums: np.ndarray, widths: np.ndarray) -> tuple[np.ndarray, np.nda
     return last, residuals, leverage
 
 
-def _orthonormal(columns: np.ndarray) -> np.ndarray:
+def _orthonormal(columns: Floats) -> Floats:
     """Return an orthonormal basis of what the columns span, which are many fewer than the rows."""
     factor = np.linalg.cholesky(columns.T @ columns)
     return columns @ np.linalg.inv(factor).T
 
 
 @lru_cache(maxsize=8)
-def _spline(number: int, columns: int) -> np.ndarray:
+def _spline(number: int, columns: int) -> Floats:
     """Return a basis of cubic splines over so many windows, with knots even in log time."""
     time = np.log(BEGIN * number + np.arange(number) + 0.5)
     inner = np.linspace(time[0], time[-1], columns - 2)
     knots = np.concatenate([[time[0]] * 3, inner, [time[-1]] * 3])
-    return BSpline.design_matrix(time, knots, 3).toarray()
+    basis: Floats = BSpline.design_matrix(time, knots, 3).toarray()
+    return basis
 
 
-def _inflation(noise: np.ndarray, leverage: float) -> float:
+def _inflation(noise: Floats, leverage: float) -> float:
     """Return how many times the variance of a sum is that of as many independent terms."""
     number = len(noise)
     most = int(min(10 * np.log10(number), number / 6))
@@ -172,7 +180,7 @@ def _inflation(noise: np.ndarray, leverage: float) -> float:
     return found
 
 
-def _order(correlations: np.ndarray, number: int) -> int:
+def _order(correlations: Floats, number: int) -> int:
     """Return the order of the autoregression with the least BIC, by the recursion of Levinson."""
     phi, variance = np.zeros(len(correlations)), 1.0
     best, found = 0.0, 0
@@ -188,7 +196,7 @@ def _order(correlations: np.ndarray, number: int) -> int:
     return found
 
 
-def _spectrum_at_zero(covariances: np.ndarray) -> float:
+def _spectrum_at_zero(covariances: Floats) -> float:
     """Return the spectrum at frequency zero of the autoregression that has these covariances.
 
     It is relative to the variance: 1 for white noise.

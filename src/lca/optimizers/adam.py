@@ -1,9 +1,10 @@
 """PyTorch's Adam and AdamW, with LCA."""
 
 import math
-from collections.abc import Iterable
+from typing import Any
 
 from torch import Tensor
+from torch.optim.optimizer import ParamsT
 
 from .base import LcaOptimizer, Step, at_least_zero
 
@@ -21,7 +22,7 @@ class Adam(LcaOptimizer):
 
     def __init__(
         self,
-        params: Iterable,
+        params: ParamsT,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -31,19 +32,28 @@ class Adam(LcaOptimizer):
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
     @staticmethod
-    def _betas(group: dict) -> tuple[float, float]:
-        return group["betas"]
+    def _betas(group: dict[str, Any]) -> tuple[float, float]:
+        betas: tuple[float, float] = group["betas"]
+        return betas
 
     @staticmethod
-    def _step(group: dict, count: int) -> Step:
+    def _step(group: dict[str, Any], count: int) -> Step:
         beta1, beta2 = group["betas"]
         size = float(group["lr"]) / (1 - beta1**count)
         root = math.sqrt(1 - beta2**count)
         return Step(size, eps=group["eps"], root=root, penalty=group["weight_decay"])
 
     @staticmethod
-    def _update(theta, gradient, m, v, betas, step) -> None:
+    def _update(
+        theta: Tensor,
+        gradient: Tensor,
+        m: Tensor,
+        v: Tensor | None,
+        betas: tuple[float, float],
+        step: Step,
+    ) -> None:
         """In PyTorch's order of operations."""
+        assert v is not None  # it is among `MOMENTS`
         if step.decay:
             theta.mul_(1 - step.decay)
         if step.penalty:
@@ -53,8 +63,9 @@ class Adam(LcaOptimizer):
         theta.addcdiv_(m, (v.sqrt() / step.root).add_(step.eps), value=-step.size)
 
     @staticmethod
-    def _displacement(theta, m, v, step) -> Tensor:
+    def _displacement(theta: Tensor, m: Tensor, v: Tensor | None, step: Step) -> Tensor:
         """From theta_t = (theta_(t+1) + size * m / (sqrt(v) / root + eps)) / (1 - decay)."""
+        assert v is not None  # it is among `MOMENTS`
         moved = (m / (v.sqrt() / step.root).add_(step.eps)).mul_(-step.size)
         return moved.sub_(theta, alpha=step.decay).div_(1 - step.decay)
 
@@ -68,7 +79,7 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        params: Iterable,
+        params: ParamsT,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -77,6 +88,6 @@ class AdamW(Adam):
         super().__init__(params, lr, betas, eps, weight_decay)
 
     @staticmethod
-    def _step(group: dict, count: int) -> Step:
+    def _step(group: dict[str, Any], count: int) -> Step:
         decay = float(group["lr"]) * group["weight_decay"]
         return Adam._step(group, count)._replace(decay=decay, penalty=0.0)

@@ -1,18 +1,25 @@
 """What the optimizers with LCA have in common."""
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, overload
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim.optimizer import ParamsT
 
 from .. import LAGS
 from ..allocation import add_terms, empty
 from ..blocks import Partition, Slice, partition
+
+if TYPE_CHECKING:
+    from .cuda_kernel import Runs
+
+Floats = NDArray[np.float32]
 
 TILE = 2**16
 """Largest share of a tensor, in elements, that a thread of the CPU takes at a time."""
@@ -49,10 +56,10 @@ class Job(NamedTuple):
     last: Step
     """The step before; its `size` is 0 if there was none."""
 
-    def flat(self) -> list[Tensor | None]:
+    def flat(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Return flat views of the tensors."""
-        tensors = self[:4]
-        return [None if tensor is None else tensor.detach().view(-1) for tensor in tensors]
+        theta, gradient, m = (tensor.detach().view(-1) for tensor in self[:3])
+        return theta, gradient, m, None if self.v is None else self.v.detach().view(-1)
 
     def coefficients(self) -> tuple[float, ...]:
         """Return what the kernels multiply by, in their order."""
@@ -67,8 +74,8 @@ class Job(NamedTuple):
 class Place(NamedTuple):
     """Where the optimizer has a parameter of the partition."""
 
-    index: int
-    """Of the optimizer's tensor."""
+    tensor: int
+    """The number of the optimizer's tensor."""
     start: int
     """The first element there; not 0 only where one tensor is a copy of all parameters."""
 
@@ -91,7 +98,7 @@ class LcaOptimizer(torch.optim.Optimizer):
     TORCH_ORDER = False
     """Whether the moments and the decay are computed in the order of PyTorch's own Adam."""
 
-    def __init__(self, params: Iterable, **defaults) -> None:
+    def __init__(self, params: ParamsT, **defaults: Any) -> None:
         self.partition: Partition | None = None
         super().__init__(params, defaults)
         self.allocations: dict[str, Tensor] = {}
@@ -101,12 +108,12 @@ class LcaOptimizer(torch.optim.Optimizer):
         """What clipping multiplied the gradient by: undone in the allocations of the next step."""
 
     @staticmethod
-    def _betas(group: dict) -> tuple[float, float]:
+    def _betas(group: dict[str, Any]) -> tuple[float, float]:
         """Return the decay rates of m and v."""
         raise NotImplementedError
 
     @staticmethod
-    def _step(group: dict, count: int) -> Step:
+    def _step(group: dict[str, Any], count: int) -> Step:
         """Return the coefficients of update number `count` (from 1)."""
         raise NotImplementedError
 
@@ -152,8 +159,11 @@ class LcaOptimizer(torch.optim.Optimizer):
             self._slices[index].append((start + piece.start, piece))
         self._names = [known.get(id(tensor), "the copy") for tensor in held]
         self._shares = _share_out(self._slices, torch.get_num_threads())
-        self._arrays: dict[int, tuple] = {}
-        self._runs: list | None = None
+        self._arrays: dict[int, tuple[tuple[int, ...], Floats, Floats, Floats | None]] = {}
+        self._runs: list[Runs] | None = None
+
+    def _attached(self) -> Partition:
+        return cast(Partition, self.partition)  # there from `attach` on
 
     def _tensors(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"]]
@@ -168,11 +178,17 @@ class LcaOptimizer(torch.optim.Optimizer):
 
     def _in_order(self, what: Callable[[Tensor], Tensor]) -> list[Tensor]:
         flat = [what(tensor).reshape(-1) for tensor in self._tensors()]
-        sizes = self.partition.sizes
+        sizes = self._attached().sizes
         return [
             flat[index][start : start + size]
             for (index, start), size in zip(self._places, sizes, strict=True)
         ]
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
@@ -189,8 +205,8 @@ class LcaOptimizer(torch.optim.Optimizer):
                 loss = closure()
         params = [(p, group) for group in self.param_groups for p in group["params"]]
         self._refuse_gradients([p.grad for p, _ in params])
-        jobs = {index: self._job(*param) for index, param in enumerate(params)}
-        jobs = {index: job for index, job in jobs.items() if job is not None}
+        all_jobs = {index: self._job(*param) for index, param in enumerate(params)}
+        jobs = {index: job for index, job in all_jobs.items() if job is not None}
         run = self._runner(params[0][0].device.type)
         self.allocations = dict(zip(LAGS, run(jobs), strict=True))
         for allocation in self.allocations.values():
@@ -208,7 +224,7 @@ class LcaOptimizer(torch.optim.Optimizer):
             if gradient is not None and not slices:
                 raise RuntimeError(f"{name}: has a gradient, but was frozen at attach(model)")
 
-    def load_state_dict(self, state_dict: dict) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a state of this optimizer, or of PyTorch's of the same name.
 
         Raises `ValueError` if that one made other updates.
@@ -217,18 +233,18 @@ class LcaOptimizer(torch.optim.Optimizer):
             self._refuse_settings(group)
         super().load_state_dict(state_dict)
 
-    def add_param_group(self, param_group: dict) -> None:
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters, before `attach`. Raises `ValueError` for other updates."""
         self._refuse_settings(param_group)
         super().add_param_group(param_group)
         self.partition = None
 
-    def _refuse_settings(self, group: dict) -> None:
+    def _refuse_settings(self, group: dict[str, Any]) -> None:
         for setting in UNSUPPORTED:
             if group.get(setting):
                 raise ValueError(f"{type(self).__name__} with LCA does not support {setting}")
 
-    def _job(self, parameter: Tensor, group: dict) -> Job | None:
+    def _job(self, parameter: Tensor, group: dict[str, Any]) -> Job | None:
         """Return the update of one tensor, None without a gradient: it stays."""
         if parameter.grad is None:
             self.state.get(parameter, {}).pop("last", None)
@@ -260,13 +276,14 @@ class LcaOptimizer(torch.optim.Optimizer):
 
         arrays = {index: self._arrays_of(index, job) for index, job in jobs.items()}
         order = True if self.TORCH_ORDER else None
+        blocks = self._attached()
 
-        def run_share(share: dict[int, np.ndarray]) -> list[Tensor]:
-            allocations = [empty(self.partition) for _ in LAGS]
+        def run_share(share: dict[int, NDArray[np.int64]]) -> list[Tensor]:
+            allocations = [empty(blocks) for _ in LAGS]
             own, following = (allocation.numpy() for allocation in allocations)
             for index, pieces in share.items():
                 if index in jobs:
-                    *views, coefficients = arrays[index]
+                    views, coefficients = arrays[index]
                     cpu_kernel.update_and_allocate(
                         *views, pieces, coefficients, own, following, order
                     )
@@ -278,7 +295,9 @@ class LcaOptimizer(torch.optim.Optimizer):
             by_share = list(pool.map(run_share, self._shares))
         return [sum(allocations) for allocations in zip(*by_share, strict=True)]
 
-    def _arrays_of(self, index: int, job: Job) -> tuple:
+    def _arrays_of(
+        self, index: int, job: Job
+    ) -> tuple[tuple[Floats, Floats, Floats, Floats | None], Floats]:
         """Return theta, g, m, v as flat arrays, and the coefficients in float32.
 
         Arrays of all but the gradient are kept for as long as they are where the tensors are: of
@@ -288,11 +307,12 @@ class LcaOptimizer(torch.optim.Optimizer):
         places = tuple(tensor.data_ptr() for tensor in kept)
         known = self._arrays.get(index)
         if known is None or known[0] != places:
-            theta, _, m, v = (None if t is None else t.numpy() for t in job.flat())
-            known = self._arrays[index] = places, theta, m, v
+            flat_theta, _, flat_m, flat_v = job.flat()
+            v = None if flat_v is None else flat_v.numpy()
+            known = self._arrays[index] = places, flat_theta.numpy(), flat_m.numpy(), v
         _, theta, m, v = known
         coefficients = np.array(job.coefficients(), np.float32)
-        return theta, job.gradient.detach().view(-1).numpy(), m, v, coefficients
+        return (theta, job.gradient.detach().view(-1).numpy(), m, v), coefficients
 
     def _run_on_cuda(self, jobs: dict[int, Job]) -> list[Tensor]:
         """Run the kernel, for all tensors at once."""
@@ -306,23 +326,24 @@ class LcaOptimizer(torch.optim.Optimizer):
                 for start, piece in pieces
             ]
             self._runs = cuda_kernel.runs(slices, device)
-        allocations = [empty(self.partition, device) for _ in LAGS]
+        own, following = (empty(self._attached(), device) for _ in LAGS)
         some = next(iter(jobs.values())).coefficients()
         found = [jobs.get(index) for index in range(len(self._slices))]
         tensors = [None if job is None else job.flat() for job in found]
         coefficients = [some if job is None else job.coefficients() for job in found]
-        cuda_kernel.update_and_allocate(tensors, coefficients, self._runs, *allocations)
-        return allocations
+        cuda_kernel.update_and_allocate(tensors, coefficients, self._runs, own, following)
+        return [own, following]
 
     def _run_anywhere(self, jobs: dict[int, Job]) -> list[Tensor]:
         """Run the same pass as PyTorch operations, slice by slice, on any device."""
         device = next(iter(jobs.values())).theta.device
-        own, following = (empty(self.partition, device) for _ in LAGS)
+        own, following = (empty(self._attached(), device) for _ in LAGS)
         for index, job in jobs.items():
-            flat = job.flat()
+            *flat, all_v = job.flat()
             for start, piece in self._slices[index]:
                 span = slice(start, start + piece.numel)
-                theta, gradient, m, v = (t if t is None else t[span] for t in flat)
+                theta, gradient, m = (tensor[span] for tensor in flat)
+                v = None if all_v is None else all_v[span]
                 add_terms(following, piece, gradient * self._displacement(theta, m, v, job.last))
                 before = theta.clone()
                 self._update(theta, gradient, m, v, job.betas, job.step)
@@ -352,7 +373,7 @@ def _refuse_kind(name: str, tensor: Tensor) -> None:
         raise ValueError(f"{name}: LCA needs contiguous parameters")
 
 
-def _places(trainable: dict[str, Tensor], held: list[Tensor], known: set[int]) -> list[Place]:
+def _places(trainable: Mapping[str, Tensor], held: list[Tensor], known: set[int]) -> list[Place]:
     """Return where the optimizer has each of the model's trainable parameters."""
     index_of = {id(tensor): index for index, tensor in enumerate(held)}
     if len(index_of) < len(held):
@@ -367,7 +388,7 @@ def _places(trainable: dict[str, Tensor], held: list[Tensor], known: set[int]) -
     return [Place(index_of[id(parameter)], 0) for parameter in trainable.values()]
 
 
-def _places_in_copy(parameters: list[Tensor], held: list[Tensor]) -> list[Place]:
+def _places_in_copy(parameters: Sequence[Tensor], held: list[Tensor]) -> list[Place]:
     """Return the places in a copy, which is known by its values."""
     sizes = [p.numel() for p in parameters]
     starts = [sum(sizes[:number]) for number in range(len(sizes))]
@@ -386,7 +407,9 @@ def _places_in_copy(parameters: list[Tensor], held: list[Tensor]) -> list[Place]
     return places
 
 
-def _share_out(slices: list[list[tuple[int, Slice]]], threads: int) -> list[dict[int, np.ndarray]]:
+def _share_out(
+    slices: list[list[tuple[int, Slice]]], threads: int
+) -> list[dict[int, NDArray[np.int64]]]:
     """Deal the slices out to threads, as rows (start, cell, outer, heads, inner) by parameter."""
     tiles = [
         (index, (offset - piece.start + tile.start, tile.cell, tile.outer, tile.heads, tile.inner))
@@ -395,7 +418,7 @@ def _share_out(slices: list[list[tuple[int, Slice]]], threads: int) -> list[dict
         for tile in piece.tiles(TILE)
     ]
     total = sum(piece.numel for pieces in slices for _, piece in pieces)
-    shares: list[dict[int, list]] = [{} for _ in range(threads)]
+    shares: list[dict[int, list[tuple[int, ...]]]] = [{} for _ in range(threads)]
     seen = 0
     for index, row in tiles:
         shares[seen * threads // total].setdefault(index, []).append(row)

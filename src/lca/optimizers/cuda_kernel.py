@@ -153,14 +153,14 @@ def update_and_allocate(
         [0] * 4 if views is None else [0 if view is None else view.data_ptr() for view in views]
         for views in tensors
     ]
-    places = torch.tensor(places).to(own.device)
-    coefficients = torch.tensor(coefficients, dtype=torch.float32).to(own.device)
+    pointers = torch.tensor(places).to(own.device)
+    table = torch.tensor(coefficients, dtype=torch.float32).to(own.device)
     for width, of_tensor, starts, lengths, cells in runs:
         rows = len(starts)
         sums = torch.zeros(2, rows, 4, device=own.device)
         at_once = WIDTHS[-1] // width
         _kernel[(triton.cdiv(rows, at_once),)](
-            *(places, coefficients, of_tensor, starts, lengths, *sums, rows),
+            *(pointers, table, of_tensor, starts, lengths, *sums, rows),
             has_v=has_v,
             at_once=at_once,
             width=width,

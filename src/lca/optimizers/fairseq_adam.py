@@ -1,9 +1,10 @@
 """fairseq's Adam, with LCA."""
 
 import math
-from collections.abc import Iterable
+from typing import Any
 
 from torch import Tensor
+from torch.optim.optimizer import ParamsT
 
 from .base import LcaOptimizer, Step, at_least_zero
 
@@ -21,7 +22,7 @@ class FairseqAdam(LcaOptimizer):
 
     def __init__(
         self,
-        params: Iterable,
+        params: ParamsT,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -31,18 +32,27 @@ class FairseqAdam(LcaOptimizer):
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
     @staticmethod
-    def _betas(group: dict) -> tuple[float, float]:
-        return group["betas"]
+    def _betas(group: dict[str, Any]) -> tuple[float, float]:
+        betas: tuple[float, float] = group["betas"]
+        return betas
 
     @staticmethod
-    def _step(group: dict, count: int) -> Step:
+    def _step(group: dict[str, Any], count: int) -> Step:
         beta1, beta2 = group["betas"]
         size = group["lr"] * math.sqrt(1 - beta2**count) / (1 - beta1**count)
         return Step(size, decay=group["lr"] * group["weight_decay"], eps=group["eps"])
 
     @staticmethod
-    def _update(theta, gradient, m, v, betas, step) -> None:
+    def _update(
+        theta: Tensor,
+        gradient: Tensor,
+        m: Tensor,
+        v: Tensor | None,
+        betas: tuple[float, float],
+        step: Step,
+    ) -> None:
         """In fairseq's order of operations."""
+        assert v is not None  # it is among `MOMENTS`
         m.mul_(betas[0]).add_(gradient, alpha=1 - betas[0])
         v.mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
         if step.decay:
@@ -50,7 +60,8 @@ class FairseqAdam(LcaOptimizer):
         theta.addcdiv_(m, v.sqrt().add_(step.eps), value=-step.size)
 
     @staticmethod
-    def _displacement(theta, m, v, step) -> Tensor:
+    def _displacement(theta: Tensor, m: Tensor, v: Tensor | None, step: Step) -> Tensor:
         """From theta_t = (theta_(t+1) + size * m / (sqrt(v) + eps)) / (1 - decay)."""
+        assert v is not None  # it is among `MOMENTS`
         moved = (m / v.sqrt().add_(step.eps)).mul_(-step.size)
         return moved.sub_(theta, alpha=step.decay).div_(1 - step.decay)

@@ -1,8 +1,9 @@
 """PyTorch's SGD, with LCA."""
 
-from collections.abc import Iterable
+from typing import Any
 
 from torch import Tensor
+from torch.optim.optimizer import ParamsT
 
 from .base import LcaOptimizer, Step, at_least_zero
 
@@ -19,7 +20,7 @@ class SGD(LcaOptimizer):
 
     def __init__(
         self,
-        params: Iterable,
+        params: ParamsT,
         lr: float = 1e-3,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
@@ -34,15 +35,22 @@ class SGD(LcaOptimizer):
         )
 
     @staticmethod
-    def _betas(group: dict) -> tuple[float, float]:
+    def _betas(group: dict[str, Any]) -> tuple[float, float]:
         return group["momentum"], 0.0
 
     @staticmethod
-    def _step(group: dict, count: int) -> Step:
+    def _step(group: dict[str, Any], count: int) -> Step:
         return Step(float(group["lr"]), penalty=group["weight_decay"])
 
     @staticmethod
-    def _update(theta, gradient, m, v, betas, step) -> None:
+    def _update(
+        theta: Tensor,
+        gradient: Tensor,
+        m: Tensor,
+        v: Tensor | None,
+        betas: tuple[float, float],
+        step: Step,
+    ) -> None:
         """In PyTorch's order of operations."""
         if step.penalty:
             gradient = gradient.add(theta, alpha=step.penalty)
@@ -50,5 +58,5 @@ class SGD(LcaOptimizer):
         theta.add_(m, alpha=-step.size)
 
     @staticmethod
-    def _displacement(theta, m, v, step) -> Tensor:
+    def _displacement(theta: Tensor, m: Tensor, v: Tensor | None, step: Step) -> Tensor:
         return m * -step.size
