@@ -364,6 +364,7 @@ def test_without_errors_completeness_has_neither_bands_nor_decimals():
 
 def test_completeness_of_several_seeds_is_their_mean_in_a_band_of_the_range():
     table = of_seeds(synthetic.completeness(synthetic.facets(MLM), 1000), "change")
+    table["lca"] *= table["seed"]
     curves = of_seeds(summing_to({"own_batch": -1}), "sum")
     (panel,) = completeness.draw(table, curves).axes
     assert panel.lines[0].get_ydata()[-1] == pytest.approx(-3)

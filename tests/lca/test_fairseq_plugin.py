@@ -303,7 +303,7 @@ def test_divergence_names_the_update_and_leaves_only_true_rows(
     with pytest.raises(ArithmeticError, match=DIVERGED) as error:
         for samples in batches:
             trainer.train_step(samples)
-    rows = trainer.lca_recorder.rows
+    rows = trainer.lca.recorder.rows
     assert f"update {len(rows) + 1}: the " in str(error.value)
     for row in rows:
         assert all(value is None or math.isfinite(value) for value in row)
@@ -325,7 +325,7 @@ def test_a_loss_that_is_not_finite_is_divergence_even_with_a_finite_gradient(
         ArithmeticError, match=f"^update 2: the loss is not finite .inf., {DIVERGED}"
     ):
         trainer.train_step(batches[1])
-    assert [row[0] for row in trainer.lca_recorder.rows] == [1]
+    assert [row[0] for row in trainer.lca.recorder.rows] == [1]
 
 
 def test_fp16_diverges_when_no_loss_scale_is_small_enough(data, tmp_path, monkeypatch):
@@ -335,7 +335,7 @@ def test_fp16_diverges_when_no_loss_scale_is_small_enough(data, tmp_path, monkey
     with pytest.raises(ArithmeticError, match=f"^update 2: the gradient is not .*, {DIVERGED}"):
         for samples in 10 * batches:
             trainer.train_step(samples)
-    assert [row[0] for row in trainer.lca_recorder.rows] == [1]
+    assert [row[0] for row in trainer.lca.recorder.rows] == [1]
 
 
 def test_the_loss_scale_does_not_change_the_allocation(data, tmp_path):

@@ -151,6 +151,7 @@ def side_by_side(objective, rule, updates):
             (optimizer.state[mine][name], reference.state[other][name])
             for mine, other in pairs
             for name in optimizer.MOMENTS
+            if reference.state[other].get(name) is not None  # plain SGD has none
         ]
         yield Apart(parameters(ours), parameters(theirs), moments)
 

@@ -118,6 +118,5 @@ def test_the_longest_sentence_is_the_experiments():
     assert longest_sentence(PAPER) == LONGEST == 1024
     without = {key: value for key, value in PAPER.items() if key != "max_sentence_pieces"}
     assert longest_sentence(without) == 1024
-    assert longest_sentence(PAPER | {"tokens_per_update": 1024}) == 512
-    assert longest_sentence(PAPER | {"tokens_per_update": 1024, "trapezoid": False}) == 1024
+    assert longest_sentence(PAPER | {"tokens_per_update": 512}) == 512
     assert longest_sentence(PAPER | {"max_sentence_pieces": 300}) == 300
