@@ -13,7 +13,7 @@ from pathlib import Path
 from closer_look.jobs.provenance import processor
 
 README = Path(__file__).with_name("README.md")
-BENCHES = ("optimizer", "library", "training", "log", "figures", "data", "card")
+BENCHES = ("optimizer", "gpt2", "training", "log", "figures", "data", "card")
 BEGIN, END = "<!-- written by `make bench` -->\n", "<!-- end -->\n"
 
 
