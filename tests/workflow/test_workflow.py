@@ -146,9 +146,11 @@ TRAININGS = {
     "gpu-quick": 3,
     "ground-truth": 3,
     "languages": 23,
+    "laptop": 9,
     "noise": 12,
     "optimizer": 6,
     "regularization": 12,
+    "scale": 45,  # alone; with laptop.yaml 12
     "seeds": 15,
 }
 
