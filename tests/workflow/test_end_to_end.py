@@ -60,6 +60,7 @@ CONFIG = {
         "warmup_updates": 5,
         "total_updates": UPDATES,
         "tokens_per_update": 2 * MAX_TOKENS,
+        "max_sentence_pieces": MAX_TOKENS,
         "tokens_per_sample": 32,
         "precision": "fp32",
         "checkpoint_every": 10,
