@@ -19,6 +19,7 @@ import yaml
 from sacrebleu.metrics import BLEU, CHRF
 
 import opus_tree
+from closer_look.config import of_objective
 from closer_look.data.text import read_lines
 from closer_look.jobs.job import InputError
 from closer_look.jobs.manifest import sha256
@@ -69,7 +70,7 @@ CONFIG = {
     },
 }
 PAPER = yaml.safe_load((ROOT / "config/config.yaml").read_text())
-TRAINING = PAPER["training"] | CONFIG["training"]
+TRAINING = of_objective(PAPER["training"] | CONFIG["training"], "mlm")
 RUNS = {"mlm": "mlm/en", "clm": "clm/en", "mt": "mt/en-de"}
 OPTIONS = (
     *("--configfile", "config.yaml"),
