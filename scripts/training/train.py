@@ -154,9 +154,9 @@ def main(training: Training) -> None:
         checkpoint, damages = resume(training)
         about = {"devices": provenance.devices(), "code": provenance.code()}
         about |= {"from_update": checkpoint.updates, "damages": damages}
-        held.enter_context(provenance.attempt(training.attempts, **about))
-        if checkpoint.updates < training.updates:
-            fit(training, checkpoint, words, inherit=[lock, *cards])
+        with provenance.attempt(training.attempts, **about):
+            if checkpoint.updates < training.updates:
+                fit(training, checkpoint, words, inherit=[lock, *cards])
         finish(training, words, left_out, devices)
 
 

@@ -305,7 +305,7 @@ def test_a_training_stops_at_its_time_limit_and_goes_on(folder, tmp_path, monkey
         log=tmp_path / "log.parquet",
         manifest=tmp_path / "run.json",
     )
-    monkeypatch.setattr("train.hours_left", lambda: 0.01 / 3600)
+    monkeypatch.setattr("scripts.training.train.hours_left", lambda: 0.01 / 3600)
     stopped = rf"^toy/mlm/en/base/1: stopped at update (\d+) of {UPDATES}: time limit; goes on"
     with pytest.raises(InputError, match=stopped) as first:
         train.main(training)
@@ -314,7 +314,7 @@ def test_a_training_stops_at_its_time_limit_and_goes_on(folder, tmp_path, monkey
     updates = [int(re.match(stopped, str(error.value))[1]) for error in (first, second)]
     assert 0 < updates[0] < updates[1] < UPDATES  # the time before counts in neither
     assert not training.log.exists()
-    monkeypatch.setattr("train.hours_left", lambda: None)
+    monkeypatch.setattr("scripts.training.train.hours_left", lambda: None)
     train.main(training)
     assert pq.read_table(training.log).drop_columns("seconds").equals(expected)
 
@@ -428,6 +428,6 @@ def test_masks_are_the_same_whatever_the_seed_and_the_batches(folder, scores, mo
     last = load(state_of(folder, "mlm") / "checkpoints/checkpoint_last.pt")
     last["cfg"]["common"]["seed"] = last["cfg"]["task"]["seed"] = 7
     torch.save(last, folder / "seed7.pt")
-    monkeypatch.setattr("trained_model.MAX_TOKENS", 64)
+    monkeypatch.setattr("closer_look.training.trained_model.MAX_TOKENS", 64)
     loss = TrainedModel(folder / "seed7.pt", data).loss("test")
     assert loss.nats / loss.tokens == pytest.approx(scores["masked loss"]["mlm", "test"])
