@@ -298,6 +298,28 @@ def test_the_figure_alone_is_redrawn_when_it_is_gone(finished):
     aside.rename(figure)
 
 
+EDITS = {
+    "a colour": ("drawing/style.py", {"figure1", "figure5", "losses", "report"}, {"claims"}),
+    "the style file": ("drawing/lca.mplstyle", {"figure2", "completeness"}, {"table1"}),
+    "the bars": ("drawing/bars.py", {"figure1", "figure6"}, {"figure2", "losses", "claims"}),
+    "the page": ("page/assets/page.css", {"report"}, {"figure1", "claims"}),
+    "a claim": ("analysis/claims/layers.py", {"claims"}, {"figure1", "table1"}),
+}
+"""Files of src/closer_look, and rules that run again, or do not, when one is edited."""
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edit_redraws_what_depends_on_it_and_trains_nothing(finished, edit):
+    name, again, not_again = EDITS[edit]
+    path = finished.folder / "src/closer_look" / name
+    before = path.read_bytes()
+    path.write_bytes(before + b"\n")
+    planned = set(jobs(finished.run("--dry-run")))
+    path.write_bytes(before)
+    assert again <= planned
+    assert not planned & (not_again | DATA | BPE | {"train", "score", "aggregate"})
+
+
 @pytest.fixture(scope="module")
 def unpacked(finished, tmp_path_factory):
     """The archive of the finished workspace, made with newer code by a user who ignores that."""

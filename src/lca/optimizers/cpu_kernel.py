@@ -5,7 +5,9 @@ there. One call handles many small tensors' worth of elements at the speed of me
 separate PyTorch operations would read the parameters a dozen times.
 
 The rule is Adam's, or that of SGD with momentum if `v` is None. Numba compiles the pass for either
-on its own, without the other's branches.
+on its own, without the other's branches. The functions it calls are made part of it: on their own
+they would be compiled once more, and might be summed in another order by the process that compiles
+than by those that find its code in Numba's cache.
 """
 
 import numpy as np
@@ -27,7 +29,7 @@ def _fma(context, a, b, c):
     return types.float32(types.float32, types.float32, types.float32), build
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit(error_model="numpy", forceinline=True)
 def _update(theta, g, m, v, own, following, coefficients, torch_order):
     """Update a run in place; `own` becomes its terms g * dtheta, `following` those of the last.
 
@@ -60,7 +62,7 @@ def _update(theta, g, m, v, own, following, coefficients, torch_order):
         own[i] = g[i] * (theta[i] - before)
 
 
-@njit(nogil=True, error_model="numpy", cache=True, fastmath={"reassoc", "nsz", "contract"})
+@njit(error_model="numpy", forceinline=True, fastmath={"reassoc", "nsz", "contract"})
 def _add_terms(terms, cell):
     """Add a run's sum, positive part, and numbers of negative and positive terms to its cell."""
     zero, one = np.float32(0), np.float32(1)
