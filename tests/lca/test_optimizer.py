@@ -156,7 +156,7 @@ def side_by_side(objective, rule, updates):
         yield Apart(parameters(ours), parameters(theirs), moments)
 
 
-MOST_APART = {1: 0.01, 20: 0.02, 200: 0.06}
+MOST_APART = {1: 0.02, 20: 0.04, 200: 0.15}
 """By update, the largest share of parameters that may differ from those of fairseq's Adam."""
 
 
@@ -164,7 +164,7 @@ MOST_APART = {1: 0.01, 20: 0.02, 200: 0.06}
 def test_parameters_equal_those_of_fairseqs_adam(objective, implementation):
     """Bit for bit from PyTorch operations. In the compiled pass the moments are equal bit for bit,
     and a parameter's last bit may differ where PyTorch (on the CPU, MKL) rounds the square root of
-    its second moment otherwise than IEEE 754 does: about one in 150. The compiler of the kernel
+    its second moment otherwise than IEEE 754 does: one in 80 to 150, by processor. The compiler of the kernel
     for CUDA chooses what it fuses."""
     updates = 5 if implementation == "triton" else 200  # interpreting takes time
     for update, apart in enumerate(side_by_side(objective, ADAM, updates), start=1):
