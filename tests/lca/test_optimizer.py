@@ -126,11 +126,6 @@ class Apart(NamedTuple):
     theirs: torch.Tensor
     moments: list[tuple[torch.Tensor, torch.Tensor]]
 
-    @property
-    def share(self):
-        """Of the parameters that differ."""
-        return (self.ours != self.theirs).double().mean().item()
-
 
 def side_by_side(objective, rule, updates):
     """Yield after every update what the two optimizers make of the same gradients."""
@@ -156,43 +151,38 @@ def side_by_side(objective, rule, updates):
         yield Apart(parameters(ours), parameters(theirs), moments)
 
 
-MOST_APART = {1: 0.02, 20: 0.04, 200: 0.15}
-"""By update, the largest share of parameters that may differ from those of fairseq's Adam."""
+def correctly_rounded(tensor):
+    """The square root as IEEE 754 has it."""
+    return torch.from_numpy(np.sqrt(tensor.numpy()))
 
 
 @pytest.mark.parametrize("objective", toys.OBJECTIVES)
-def test_parameters_equal_those_of_fairseqs_adam(objective, implementation):
-    """Bit for bit from PyTorch operations. In the compiled pass the moments are equal bit for bit,
-    and a parameter's last bit may differ where PyTorch (on the CPU, MKL) rounds the square root of
-    its second moment otherwise than IEEE 754 does: one in 80 to 150, by processor. The compiler of the kernel
-    for CUDA chooses what it fuses."""
+def test_parameters_equal_those_of_fairseqs_adam(objective, implementation, monkeypatch):
+    """Bit for bit. PyTorch (on the CPU, MKL) rounds a few square roots, one in 150 or more by
+    processor, otherwise than IEEE 754 does, as the compiled pass does: here it is compared with
+    fairseq's Adam on IEEE's. The compiler of the kernel for CUDA chooses what it fuses."""
+    if implementation == "compiled":
+        monkeypatch.setattr(torch.Tensor, "sqrt", correctly_rounded)
     updates = 5 if implementation == "triton" else 200  # interpreting takes time
-    for update, apart in enumerate(side_by_side(objective, ADAM, updates), start=1):
-        if implementation == "pytorch":
-            assert torch.equal(apart.ours, apart.theirs)
-        elif implementation == "compiled":
+    for apart in side_by_side(objective, ADAM, updates):
+        if implementation != "triton":
             assert all(torch.equal(*pair) for pair in apart.moments)
-            assert apart.share <= MOST_APART.get(update, 1)
-    bound = 1e-6 if implementation == "triton" else 3e-8 * updates**0.5
-    torch.testing.assert_close(apart.ours, apart.theirs, rtol=0, atol=bound)
+            assert torch.equal(apart.ours, apart.theirs)
+    torch.testing.assert_close(apart.ours, apart.theirs, rtol=0, atol=1e-6)
 
 
-def test_where_the_first_update_differs_so_do_square_roots(implementation):
-    if implementation != "compiled":
-        pytest.skip("of the compiled pass")
-    apart = next(side_by_side("mlm", ADAM, 1))
-    squares = torch.cat([theirs.reshape(-1) for _, theirs in apart.moments[1::2]])
-    same = torch.cat([theirs.sqrt().reshape(-1) for _, theirs in apart.moments[1::2]]) == (
-        torch.from_numpy(np.sqrt(squares.numpy()))
-    )
-    assert torch.equal(apart.ours[same], apart.theirs[same])
+def test_pytorchs_own_square_roots_move_last_bits_only(implementation):
+    *_, apart = side_by_side("mlm", ADAM, 5)
+    torch.testing.assert_close(apart.ours, apart.theirs, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("rule", [DECOUPLED, PENALTY], ids=["adamw", "adam"])
-def test_parameters_equal_those_of_pytorchs_adam(rule, implementation):
-    """Bit for bit from PyTorch operations, else but for the square roots, as with fairseq's."""
+def test_parameters_equal_those_of_pytorchs_adam(rule, implementation, monkeypatch):
+    """Bit for bit, in the compiled pass on IEEE's square roots, as with fairseq's."""
+    if implementation == "compiled":
+        monkeypatch.setattr(torch.Tensor, "sqrt", correctly_rounded)
     *_, apart = side_by_side("clm", rule, 5 if implementation == "triton" else 200)
-    if implementation == "pytorch":
+    if implementation != "triton":
         assert torch.equal(apart.ours, apart.theirs)
     torch.testing.assert_close(apart.ours, apart.theirs, rtol=0, atol=1e-6)
 
