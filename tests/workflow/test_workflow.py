@@ -146,11 +146,11 @@ TRAININGS = {
     "gpu-quick": 3,
     "ground-truth": 3,
     "languages": 23,
-    "laptop": 9,
+    "laptop": 3,
     "noise": 12,
     "optimizer": 6,
     "regularization": 12,
-    "scale": 45,  # alone; with laptop.yaml 12
+    "scale": 45,
     "seeds": 15,
 }
 
@@ -162,6 +162,16 @@ def test_every_shipped_configuration_is_a_plan(paper, path, capfd):
     assert planned["train"] == TRAININGS[path.stem]
     # Drawn where every update is probed.
     assert planned.get("agreement", 0) == (path.stem == "ground-truth")
+
+
+@pytest.mark.parametrize(
+    ("names", "trainings"),
+    [(["controls", "laptop"], 9), (["seeds", "laptop"], 15), (["laptop", "scale"], 9)],
+    ids=["controls", "seeds", "scale"],
+)
+def test_configurations_that_go_together_are_a_plan(paper, names, trainings, capfd):
+    plan(paper, *(ROOT / f"config/{name}.yaml" for name in names), target="models")
+    assert count(capfd.readouterr().err)["train"] == trainings
 
 
 def test_figure_1_needs_three_trainings_and_one_pair(paper):
