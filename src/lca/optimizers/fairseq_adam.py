@@ -4,12 +4,12 @@ import math
 from typing import Any
 
 from torch import Tensor
-from torch.optim.optimizer import ParamsT
 
-from .base import LcaOptimizer, Step, at_least_zero
+from .adam import Adam
+from .base import Step
 
 
-class FairseqAdam(LcaOptimizer):
+class FairseqAdam(Adam):
     """Adam with decoupled weight decay (Kingma & Ba 2015; Loshchilov & Hutter 2019), with LCA.
 
     Its updates are those of fairseq's Adam:
@@ -18,23 +18,7 @@ class FairseqAdam(LcaOptimizer):
     Unlike in PyTorch, eps is added to sqrt(v) before the bias correction.
     """
 
-    MOMENTS = ("exp_avg", "exp_avg_sq")
-
-    def __init__(
-        self,
-        params: ParamsT,
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-    ) -> None:
-        at_least_zero(lr=lr, eps=eps, weight_decay=weight_decay)
-        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
-
-    @staticmethod
-    def _betas(group: dict[str, Any]) -> tuple[float, float]:
-        betas: tuple[float, float] = group["betas"]
-        return betas
+    TORCH_ORDER = False
 
     @staticmethod
     def _step(group: dict[str, Any], count: int) -> Step:

@@ -1,0 +1,98 @@
+"""Say in Markdown what the results say: `python -m closer_look.answer [CONFIGFILE ...]`.
+
+The README holds what this prints of the results that are kept, and a test compares the two.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from lca.analysis.uncertainty import percent
+
+from . import config as configuration
+from .analysis.claims.claim import PAPER
+from .analysis.claims.verdicts import FAILS, HOLDS, NOT_APPLICABLE, UNDECIDED
+from .config import Run
+from .training.progress import configuration as read_configuration
+from .vocabulary import OBJECTIVE_NAMES
+
+RESULTS = Path("results")
+OWN, NEXT, ADDS_UP = "own_batch", "next_batch", "trapezoid"
+REFERENCE = "dropout"
+"""What sums are held against: the loss of training text with dropout, as gradients are of."""
+
+
+def answer(config: dict, results: Path = RESULTS) -> str:
+    """Return the main models, whether their values add up, and what became of the claims.
+
+    Read from `results`: the main runs' `summary.csv`, `tables/scores.csv`, `tables/claims.csv`.
+    """
+    claims = pd.read_csv(results / "tables/claims.csv", dtype={"claim": str})
+    claims = claims[claims["group"] == PAPER].drop_duplicates(["claim", "estimator"])
+    verdicts = claims.pivot(index="claim", columns="estimator", values="verdict")
+    statements = claims.drop_duplicates("claim").set_index("claim")["statement"]
+    counts = pd.DataFrame({name: verdicts[name].value_counts() for name in (OWN, NEXT, ADDS_UP)})
+    return "\n\n".join(
+        [
+            _models(configuration.main_runs(config), results),
+            _counts(counts.fillna(0).astype(int), len(verdicts)),
+            "\n".join(_by_verdict(verdicts.loc[statements.index], statements)),
+        ]
+    )
+
+
+def _models(runs: list[Run], results: Path) -> str:
+    """Return the table of the models: how good they are, and what each estimator sums up to."""
+    scores = pd.read_csv(results / "tables/scores.csv")
+    rows = []
+    for run in runs:
+        facets = scores[list(Run._fields)].astype(str).apply("/".join, axis="columns")
+        own = scores[(facets == run.name) & (scores["test set"] == "test")].iloc[0]
+        loss = own["masked loss"] if pd.notna(own["masked loss"]) else own["loss"]
+        found = pd.read_csv(results / "runs" / run.name / "summary.csv")
+        found = found[found["reference"] == REFERENCE].set_index("estimator")
+        fell = found["change"].iloc[0]
+        rows.append(
+            {
+                "": OBJECTIVE_NAMES[run.objective],
+                "test loss (unigrams)": f"{loss:.2f} ({own['unigram loss']:.2f})",
+                "BLEU": "" if pd.isna(own["BLEU"]) else f"{own['BLEU']:.1f}",
+                "training loss fell by": f"{-fell:.2f}",
+                **{
+                    f"`{name}` finds": percent(1 + found["gap"][name], found["gap_se"][name])
+                    for name in (OWN, NEXT, ADDS_UP)
+                },
+            }
+        )
+    return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
+
+
+def _counts(counts: pd.DataFrame, claims: int) -> str:
+    """Return how many of the paper's claims hold, fail and are undecided, by each estimator."""
+    words = {HOLDS: "hold", FAILS: "fail", UNDECIDED: "are undecided"}
+    words[NOT_APPLICABLE] = "cannot be tested"
+    phrases = [
+        f"by `{name}` "
+        + ", ".join(f"{column[key]} {word}" for key, word in words.items() if column.get(key))
+        for name, column in counts.items()
+    ]
+    return f"Of the paper's {claims} claims, {'; '.join(phrases)}."
+
+
+def _by_verdict(verdicts: pd.DataFrame, statements: pd.Series) -> Iterator[str]:
+    """Yield a line for each pair of verdicts, by the paper's estimator and by the one that adds up,
+    with the claims that have it."""
+    words = {HOLDS: "holds", FAILS: "fails", UNDECIDED: "is undecided"}
+    for own, first in words.items():
+        for other, second in words.items():
+            both = verdicts[(verdicts[OWN] == own) & (verdicts[ADDS_UP] == other)].index
+            if len(both):
+                how = "either way" if own == other else f"by `{OWN}`, {second} by `{ADDS_UP}`"
+                listed = " ".join(f"({claim}) {statements[claim]}" for claim in both)
+                yield f"- **{first.capitalize()} {how}:** {listed}"
+
+
+if __name__ == "__main__":
+    print(answer(read_configuration(sys.argv[1:])))
