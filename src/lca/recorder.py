@@ -222,8 +222,10 @@ def consolidate(folder: Path, target: Path, updates: int) -> None:
     """Write the parts in `folder` as one log of exactly the rows 1..`updates`.
 
     The parts must reach `EXTRA_UPDATES` further, whose gradients complete the last values. Raises
-    `LogError` if rows are missing or damaged.
+    `LogError` if rows are missing or damaged, or if there are none.
     """
+    if updates < 1:
+        raise LogError(f"{folder}: no update to write: a row takes the update after it as well")
     _check_continuous(folder, updates + EXTRA_UPDATES)
     tables = (pq.read_table(part) for part, _, _ in _parts(folder))
     with whole(target) as file:

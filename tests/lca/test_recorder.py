@@ -10,7 +10,7 @@ import toys
 from lca import LAGS, STATISTICS
 from lca.allocation import empty, per_block
 from lca.blocks import partition
-from lca.recorder import LogError, Recorder, columns, consolidate, reached
+from lca.recorder import EXTRA_UPDATES, LogError, Recorder, columns, consolidate, reached
 
 PART = partition(toys.model("clm"))
 
@@ -91,6 +91,16 @@ def test_rows_missing_before_the_restored_update_are_an_error(tmp_path):
     recorder.close_part()
     with pytest.raises(LogError, match="ends at update 3 instead of 5"):
         Recorder(tmp_path, PART, {}).resume(5)
+
+
+@pytest.mark.parametrize("recorded_so_far", [0, 1])
+def test_a_log_of_no_update_is_refused(tmp_path, recorded_so_far):
+    recorder = Recorder(tmp_path, PART, {})
+    record(recorder, range(1, recorded_so_far + 1))
+    recorder.close_part()
+    with pytest.raises(LogError, match="no update to write"):
+        consolidate(tmp_path, tmp_path / "log.parquet", recorded_so_far - EXTRA_UPDATES)
+    assert not (tmp_path / "log.parquet").exists()
 
 
 def test_a_gap_is_an_error_that_names_the_part(tmp_path):
