@@ -1,0 +1,83 @@
+import pandas as pd
+import pytest
+import yaml
+from snakemake.utils import update_config
+
+from closer_look.analysis.claims.claim import OTHERS, PAPER
+from closer_look.answer import answer
+from fake_bin import ROOT
+
+RUNS = {"mlm": "libreoffice/mlm/en", "clm": "libreoffice/clm/en", "mt": "libreoffice/mt/en-de"}
+VERDICTS = {  # by own_batch, next_batch, trapezoid
+    "1": ("holds", "holds", "holds"),
+    "2": ("holds", "undecided", "fails"),
+    "3": ("fails", "fails", "fails"),
+    "4": ("not applicable", "not applicable", "not applicable"),
+}
+
+
+@pytest.fixture
+def config():
+    config = {}
+    for name in ("config", "laptop"):
+        update_config(config, yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()))
+    return config
+
+
+@pytest.fixture
+def results(tmp_path):
+    (tmp_path / "tables").mkdir()
+    claims = [
+        {"claim": claim, "group": PAPER, "statement": f"S{claim}.", "estimator": name, "verdict": v}
+        for claim, verdicts in VERDICTS.items()
+        for name, v in zip(("own_batch", "next_batch", "trapezoid"), verdicts, strict=True)
+        for _ in range(2)  # a row for each inequality
+    ]
+    claims += [claims[0] | {"claim": "26", "group": OTHERS}]
+    pd.DataFrame(claims).to_csv(tmp_path / "tables/claims.csv", index=False)
+    scores = []
+    for objective, run in RUNS.items():
+        facets = dict(zip(("corpus", "objective", "languages"), run.split("/"), strict=True))
+        is_masked, is_mt = objective == "mlm", objective == "mt"
+        scores.append(
+            facets
+            | {"variant": "base", "seed": 1, "test set": "test", "unigram loss": 6.5}
+            | {"loss": None if is_masked else 4.25, "masked loss": 5.5 if is_masked else None}
+            | {"BLEU": 12.34 if is_mt else None}
+        )
+        folder = tmp_path / f"runs/{run}/base/1"
+        folder.mkdir(parents=True)
+        gaps = {"own_batch": (9.0, 0.1), "next_batch": (-0.1, 0.05), "trapezoid": (0.01, 0.02)}
+        summary = [
+            {"reference": reference, "estimator": name, "change": -2.5, "gap": g, "gap_se": e}
+            for reference in ("train", "dropout")
+            for name, (g, e) in gaps.items()
+        ]
+        pd.DataFrame(summary).to_csv(folder / "summary.csv", index=False)
+    pd.DataFrame(scores).to_csv(tmp_path / "tables/scores.csv", index=False)
+    return tmp_path
+
+
+def test_the_models_and_what_the_estimators_find(config, results):
+    lines = answer(config, results).splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:5]]
+    shares = ["1000 ± 10 %", "90.0 ± 5.0 %", "101.0 ± 2.0 %"]
+    assert cells == [
+        ["Masked LM", "5.50 (6.50)", "", "2.50", *shares],
+        ["Causal LM", "4.25 (6.50)", "", "2.50", *shares],
+        ["Translation", "4.25 (6.50)", "12.3", "2.50", *shares],
+    ]
+
+
+def test_the_claims_by_their_verdicts(config, results):
+    text = answer(config, results)
+    assert (
+        "Of the paper's 4 claims, by `own_batch` 2 hold, 1 fail, 1 cannot be tested; by "
+        "`next_batch` 1 hold, 1 fail, 1 are undecided, 1 cannot be tested; by `trapezoid` 1 hold, "
+        "2 fail, 1 cannot be tested."
+    ) in text
+    assert text.endswith(
+        "- **Holds either way:** (1) S1.\n"
+        "- **Holds by `own_batch`, fails by `trapezoid`:** (2) S2.\n"
+        "- **Fails either way:** (3) S3."
+    )
