@@ -9,10 +9,11 @@ from closer_look.analysis.milestones import milestones
 from closer_look.config import Run
 from closer_look.jobs.job import InputError, job
 from closer_look.jobs.manifest import check_files, read_manifest
-from lca.analysis import DataError, logs
+from lca.analysis import logs
 from lca.analysis.completeness import completeness, probes, summary
 from lca.analysis.curves import curves, head_curves
 from lca.analysis.totals import totals
+from lca.files import LogError
 
 TABLES = (curves, head_curves, milestones, losses, completeness, probes, agreement)
 
@@ -24,7 +25,7 @@ def check(log: Path, manifest: Path) -> None:
     check_files(manifest, {"log": log}, remake)
     try:
         found = logs.count_updates(log)
-    except DataError as error:
+    except LogError as error:
         raise InputError(f"{error}; {remake}") from None
     if found != updates:
         raise InputError(f"{log}: ends at update {found} of {updates}; {remake}")

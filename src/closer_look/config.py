@@ -10,6 +10,7 @@ import jsonschema
 import sacrebleu
 import yaml
 
+from .jobs.job import InputError
 from .vocabulary import OBJECTIVES
 
 LARGEST = 2**31 - 1
@@ -34,7 +35,7 @@ OPTIONAL = ("momentum", "noise", "max_train", "max_sentence_pieces", *AS_IN_FAIR
 """The settings that `training` need not have."""
 
 
-class ConfigError(Exception):
+class ConfigError(InputError):
     """A mistake in the configuration: one line naming the key and what it accepts."""
 
 

@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 
+class LogError(Exception):
+    """A log that does not hold what it should; the message says what is missing, in one line."""
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[BinaryIO]:
     """Open a file that appears under `path` as a whole or not at all, synced to the disk.

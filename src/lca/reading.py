@@ -45,7 +45,7 @@ class Log:
 
 
 def read(log: str | Path) -> Log:
-    """Return the frames of a consolidated log. Raises `DataError` if it is none."""
+    """Return the frames of a consolidated log. Raises `LogError` if it is none."""
     log = Path(log)
     logs.count_updates(log)
     of_heads = curves.head_curves(log)

@@ -30,7 +30,7 @@ from torch import Tensor
 from . import LAGS, PROBES, STATISTICS
 from .allocation import per_block
 from .blocks import Partition
-from .files import is_intact, remove, whole, write_checksum
+from .files import LogError, is_intact, remove, whole, write_checksum
 
 FACTS = {
     "update": pa.int32(),
@@ -66,10 +66,6 @@ FORMAT = dict(
     use_byte_stream_split=True,
     write_statistics=False,  # of thousands of columns, in every row group
 )
-
-
-class LogError(Exception):
-    """A log that does not hold what it should; the message says what is missing, in one line."""
 
 
 def statistics(group: str) -> tuple[str, ...]:

@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .analysis import logs
-from .recorder import LogError, statistics
+from .files import LogError
+from .recorder import statistics
 
 ALWAYS = ("own_batch", "next_batch")
 """The groups that have a value at every update."""

@@ -9,10 +9,11 @@ import pytest
 import synthetic
 from closer_look.analysis.losses import losses
 from closer_look.analysis.milestones import milestones
-from lca.analysis import DataError, logs
+from lca.analysis import logs
 from lca.analysis.curves import curves, head_curves
 from lca.analysis.totals import totals
 from lca.analysis.windows import Windows
+from lca.files import LogError
 
 UPDATES = 2500  # 833 windows of 3 updates, and one of 1
 WINDOW = 3
@@ -234,11 +235,11 @@ def test_series_keep_names_and_values_together(log, raw):
 )
 def test_a_gap_is_named(tmp_path, updates, message):
     path = write_log(tmp_path / "log.parquet", {"w1": [0, 0, 0]}, updates)
-    with pytest.raises(DataError, match=f"log.parquet: has .*{message}"):
+    with pytest.raises(LogError, match=f"log.parquet: has .*{message}"):
         logs.count_updates(path)
 
 
 def test_what_is_no_log_is_named(tmp_path):
     (tmp_path / "log.parquet").write_text("nothing")
-    with pytest.raises(DataError, match="log.parquet: cannot be read as a log: "):
+    with pytest.raises(LogError, match="log.parquet: cannot be read as a log: "):
         logs.count_updates(tmp_path / "log.parquet")

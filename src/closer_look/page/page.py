@@ -11,6 +11,7 @@ import jinja2
 import pandas as pd
 from plotly.offline import get_plotlyjs
 
+from ..jobs.job import InputError
 from .exhibits import Figure, Table, number, title
 from .explorer import Explorer, estimator_label
 from .runs import RULE, RunSummary, agreed, hardware, labels, own_facts, version, warnings
@@ -35,7 +36,7 @@ GRADIENTS = {
 """What each estimator multiplies a step with."""
 
 
-class PageError(Exception):
+class PageError(InputError):
     """The page cannot be made small enough."""
 
 

@@ -12,21 +12,21 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from .. import ESTIMATORS, LAGS, PROBES
-from . import DataError
+from ..files import LogError
 
 READ_AT_ONCE = 16
 """Columns read at a time: with all at once, most of the time would go into finding the memory."""
 
 
 def count_updates(log: Path) -> int:
-    """Return the number of updates of a log. Raises `DataError` if it does not have 1, 2, 3, ..."""
+    """Return the number of updates of a log. Raises `LogError` if it does not have 1, 2, 3, ..."""
     try:
         updates = _open(log).read(columns=["update"])["update"].to_numpy()
     except (OSError, KeyError, ValueError) as error:
-        raise DataError(f"{log}: cannot be read as a log: {str(error).splitlines()[0]}") from None
+        raise LogError(f"{log}: cannot be read as a log: {str(error).splitlines()[0]}") from None
     wrong = np.flatnonzero(updates != np.arange(1, len(updates) + 1))
     if len(wrong):
-        raise DataError(f"{log}: has update {updates[wrong[0]]} in place of {wrong[0] + 1}")
+        raise LogError(f"{log}: has update {updates[wrong[0]]} in place of {wrong[0] + 1}")
     return len(updates)
 
 
