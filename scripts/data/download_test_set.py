@@ -5,6 +5,7 @@ from pathlib import Path
 
 import sacrebleu
 
+from closer_look.data.test_sets import sacrebleu_pair
 from closer_look.data.text import read_pairs, write_lines
 from closer_look.jobs.job import InputError, job
 from closer_look.jobs.manifest import write_manifest
@@ -49,7 +50,7 @@ if __name__ == "__main__":
         wildcards, output = snakemake.wildcards, snakemake.output
         main(
             wildcards.test_set,
-            f"{wildcards.source}-{wildcards.target}",
+            sacrebleu_pair(f"{wildcards.source}-{wildcards.target}"),
             Path(output.source),
             Path(output.target),
             Path(output.manifest),

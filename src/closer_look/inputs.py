@@ -8,11 +8,10 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import sacrebleu
-
 from . import config as configuration
 from .config import Run
 from .data.patterns import fill
+from .data.test_sets import has_pair
 from .jobs.job import InputError
 
 PAIR = "results/data/{corpus}/{source}-{target}"
@@ -135,10 +134,8 @@ class Inputs:
         """Return what a run is scored on: its corpus's own split, and others with its pair."""
         entry = self.corpus(wildcards)
         own = ["test"] if entry["test"] else []
-        pairs = {
-            name: sacrebleu.get_langpairs_for_testset(name) for name in entry.get("test_sets", [])
-        }
-        return own + [name for name in pairs if wildcards.languages in pairs[name]]
+        others = entry.get("test_sets", [])
+        return own + [name for name in others if has_pair(name, wildcards.languages)]
 
     def test_sources(self, wildcards) -> list[str]:
         """The test sets' texts that a translation starts from; of a language model its own."""
