@@ -9,7 +9,7 @@ import report_tables
 from closer_look.config import runs
 from fake_bin import ROOT, snakemake, workspace
 
-ENTRY = {"corpus": "libreoffice", "pairs": ["en-de"], "languages": ["en"]}
+ENTRY = {"corpus": "libreoffice", "pairs": ["en-et"], "languages": ["en"]}
 CONFIG = yaml.safe_load((ROOT / "config/demo.yaml").read_text()) | {
     "runs": [ENTRY | {"objectives": ["mlm", "clm", "mt"], "directions": "forward"}]
 }
@@ -44,7 +44,7 @@ def finished(tmp_path_factory):
 def test_the_rule_makes_the_page_of_all_runs_and_tables(finished):
     text = (finished / "results/report.html").read_text()
     assert text.startswith("<!doctype html>")
-    for name in ("Masked LM · en", "Causal LM · en", "Translation · en→de", "Figure 1"):
+    for name in ("Masked LM · en", "Causal LM · en", "Translation · en→et", "Figure 1"):
         assert name in text
 
 

@@ -141,7 +141,7 @@ TRAININGS = {
     "config": 15,
     "controls": 9,
     "data-size": 9,
-    "demo": 14,
+    "demo": 6,
     "domain": 6,
     "gpu-quick": 3,
     "ground-truth": 3,
