@@ -19,9 +19,12 @@ from .training.progress import configuration as read_configuration
 from .vocabulary import OBJECTIVE_NAMES
 
 RESULTS = Path("results")
+AGREEMENT = Path("tables/agreement.csv")
 OWN, NEXT, ADDS_UP = "own_batch", "next_batch", "trapezoid"
 REFERENCE = "dropout"
 """What sums are held against: the loss of training text with dropout, as gradients are of."""
+
+PROBE = "a second probe, on other text"
 
 
 def answer(config: dict, results: Path = RESULTS) -> str:
@@ -41,6 +44,20 @@ def answer(config: dict, results: Path = RESULTS) -> str:
             "\n".join(_by_verdict(verdicts.loc[statements.index], statements)),
         ]
     )
+
+
+def misplaced(agreement: Path) -> str:
+    """Return a table of how much of the whole each estimator allocates to the wrong blocks.
+
+    `agreement` is `tables/agreement.csv`: intervals are of 95 %, see `analysis.agreement`.
+    """
+    found = pd.read_csv(agreement).query("level == 'block'")
+    percents = 100 * found[["distance", "distance_low", "distance_high"]]
+    cells = [f"{value:.1f} % ({low:.1f}–{high:.1f})" for value, low, high in percents.to_numpy()]
+    cells = found.assign(cell=cells).pivot(index="estimator", columns="objective", values="cell")
+    table = cells.loc[found["estimator"].unique(), list(OBJECTIVE_NAMES)]
+    table.index = table.index.map(lambda name: PROBE if name == "held_out" else f"`{name}`")
+    return table.rename(columns=OBJECTIVE_NAMES).to_markdown(disable_numparse=True)
 
 
 def _models(runs: list[Run], results: Path) -> str:
@@ -96,3 +113,5 @@ def _by_verdict(verdicts: pd.DataFrame, statements: pd.Series) -> Iterator[str]:
 
 if __name__ == "__main__":
     print(answer(read_configuration(sys.argv[1:])))
+    if (RESULTS / AGREEMENT).exists():
+        print(misplaced(RESULTS / AGREEMENT))

@@ -1,0 +1,50 @@
+"""The results that are kept: the README says what they say, and their archive draws them."""
+
+import tarfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from matplotlib.testing.compare import compare_images
+
+from closer_look.answer import answer
+from closer_look.training.progress import configuration
+from fake_bin import ROOT, count, snakemake
+
+KEPT = ROOT / "results/reference/laptop"
+FIGURES = sorted(path.name for path in KEPT.glob("figures/*.png"))
+
+
+def test_the_readme_says_what_they_say(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    found = answer(configuration([Path("config/laptop.yaml")]), KEPT)
+    assert found in (ROOT / "README.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def redrawn(tmp_path_factory):
+    """The unpacked archive, in which the kept figures and tables were made anew."""
+    folder = tmp_path_factory.mktemp("kept")
+    with tarfile.open(KEPT / "archive.tar.gz") as archive:
+        archive.extractall(folder, filter="data")
+    targets = [f"results/figures/{name}" for name in FIGURES]
+    status, output = snakemake(folder / "archive", "results/tables/claims.csv", *targets)
+    assert status == 0, output
+    assert not count(output).keys() & {"train", "aggregate", "score"}
+    return folder / "archive/results"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_archive_draws_the_kept_figures(redrawn, name):
+    assert compare_images(KEPT / "figures" / name, redrawn / "figures" / name, tol=1) is None
+
+
+@pytest.mark.slow
+def test_the_archive_gives_the_kept_verdicts(redrawn):
+    kept, found = (pd.read_csv(path / "tables/claims.csv") for path in (KEPT, redrawn))
+    pd.testing.assert_frame_equal(kept, found, rtol=1e-6)
+
+
+def test_the_archive_is_small():
+    assert (KEPT / "archive.tar.gz").stat().st_size < 8e6
