@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from closer_look import config as configuration
+from closer_look.analysis.claims.claim import PAPER
 from closer_look.training.progress import configuration as read_configuration
 from lca.analysis.uncertainty import percent
 
@@ -24,7 +25,7 @@ def summary(config: dict, results: Path = RESULTS) -> list[str]:
     return [
         f"Held-out loss, nats per token: {'; '.join(losses)}",
         f"Trapezoid, of the true loss change: {', '.join(shares)} (± one standard error)",
-        f"Claims, by the trapezoid: {_verdicts(results / 'tables/claims.csv')}",
+        f"The paper's claims, by the trapezoid: {_verdicts(results / 'tables/claims.csv')}",
         f"Open {results}/report.html; figures and tables are in {results}/figures and "
         f"{results}/tables",
     ]
@@ -48,9 +49,10 @@ def _share(folder: Path) -> str:
 
 
 def _verdicts(claims: Path) -> str:
-    """Return how many claims got which verdict."""
+    """Return how many of the paper's claims got which verdict."""
     table = pd.read_csv(claims, dtype={"claim": str})
-    verdicts = table[table["estimator"] == "trapezoid"].groupby("claim")["verdict"].first()
+    ours = (table["estimator"] == "trapezoid") & (table["group"] == PAPER)
+    verdicts = table[ours].groupby("claim")["verdict"].first()
     counts = verdicts.value_counts()
     found = [f"{counts.get(name, 0)} {verb}" for name, verb in VERDICTS.items()]
     return ", ".join(found) + f" ({claims.with_suffix('.md')})"
