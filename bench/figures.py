@@ -77,6 +77,7 @@ def aggregations(folder: Path, runs: int) -> Iterable[Callable]:
         yield partial(
             *(run_rule, "aggregate", run / "aggregate.log"),
             input={"log": run / "log.parquet", "manifest": run / "run.json"},
+            params={"windows": 1000},
             output={table: run / f"{table}.parquet" for table in TABLES}
             | {"summary": run / "summary.csv"},
             wildcards={name: str(value) for name, value in synthetic.facets(number).items()},

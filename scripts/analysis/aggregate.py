@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from closer_look.analysis.agreement import agreement
-from closer_look.analysis.frames import with_run
+from closer_look.analysis.frames import with_run, write
 from closer_look.analysis.losses import losses
 from closer_look.analysis.milestones import milestones
 from closer_look.config import Run
@@ -15,7 +15,7 @@ from lca.analysis.curves import curves, head_curves
 from lca.analysis.totals import totals
 from lca.files import LogError
 
-TABLES = (curves, head_curves, milestones, losses, completeness, probes, agreement)
+TABLES = (head_curves, milestones, losses, completeness, probes, agreement)
 
 
 def check(log: Path, manifest: Path) -> None:
@@ -31,14 +31,17 @@ def check(log: Path, manifest: Path) -> None:
         raise InputError(f"{log}: ends at update {found} of {updates}; {remake}")
 
 
-def main(log: Path, manifest: Path, run: Run, outputs: dict[str, Path]) -> None:
-    """Write each table of the run to the file that `outputs` has under its name, and a summary."""
+def main(log: Path, manifest: Path, run: Run, windows: int, outputs: dict[str, Path]) -> None:
+    """Write each table of the run to the file that `outputs` has under its name, and a summary.
+
+    The curves have a value for each of so many `windows` of the training at most.
+    """
     check(log, manifest)
-    tables = {table.__name__: table(log) for table in TABLES}
+    tables = {table.__name__: table(log) for table in TABLES} | {"curves": curves(log, windows)}
     tables["totals"] = totals(log, tables["head_curves"])
     found = summary(tables["completeness"])
     for name, table in tables.items():
-        with_run(table, run).to_parquet(outputs[name], index=False)
+        write(with_run(table, run), outputs[name])
     found.to_csv(outputs["summary"], index=False, float_format="%.4g")
 
 
@@ -49,5 +52,6 @@ if __name__ == "__main__":
             log=Path(snakemake.input.log),
             manifest=Path(snakemake.input.manifest),
             run=Run(**facets | {"seed": int(facets["seed"])}),
+            windows=snakemake.params.windows,
             outputs=dict(snakemake.output.items()),
         )

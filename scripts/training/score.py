@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from closer_look.analysis.frames import with_run
+from closer_look.analysis.frames import with_run, write
 from closer_look.config import Run
 from closer_look.data.sentences import measure, normalised
 from closer_look.data.text import read_lines
@@ -151,7 +151,7 @@ def main(
                     row |= _translation(model, test_set, bpe, beam, sentences, target)
                 rows.append(row)
     frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
-    with_run(frame, run).to_parquet(scores, index=False)
+    write(with_run(frame, run), scores)
 
 
 def _losses(model, run: Run, data: Path, target: str | None, text: Path, settings: dict) -> dict:

@@ -11,7 +11,7 @@ from closer_look.jobs.manifest import sha256
 from scripts.analysis.aggregate import TABLES, main
 
 RUN = Run("europarl", "clm", "en", "base", 2)
-NAMES = ["totals", *(table.__name__ for table in TABLES)]
+NAMES = ["totals", "curves", *(table.__name__ for table in TABLES)]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def aggregate(log, folder, total_updates=12):
     facts = {"settings": {"total_updates": total_updates}, "sha256": {"log": sha256(log)}}
     manifest.write_text(json.dumps(facts))
     outputs = {name: folder / f"{name}.parquet" for name in NAMES}
-    main(log, manifest, RUN, outputs | {"summary": folder / "summary.csv"})
+    main(log, manifest, RUN, 1000, outputs | {"summary": folder / "summary.csv"})
     return {name: pd.read_parquet(path) for name, path in outputs.items()}
 
 
@@ -77,4 +77,4 @@ def test_a_log_that_was_changed_since_is_refused(log, tmp_path):
     log.write_bytes(changed)
     command = re.escape(f"`snakemake --forcerun train -- {log}`")
     with pytest.raises(InputError, match=f"^{log}: damaged: .*run.json.*; {command}"):
-        main(log, tmp_path / "run.json", RUN, {})
+        main(log, tmp_path / "run.json", RUN, 1000, {})

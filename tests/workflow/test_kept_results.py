@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.testing.compare import compare_images
 
-from closer_look.answer import answer
+from closer_look.answer import answer, misplaced
 from closer_look.training.progress import configuration
 from fake_bin import ROOT, count, snakemake
 
@@ -18,6 +18,11 @@ FIGURES = sorted(path.name for path in KEPT.glob("figures/*.png"))
 def test_the_readme_says_what_they_say(monkeypatch):
     monkeypatch.chdir(ROOT)
     found = answer(configuration([Path("config/laptop.yaml")]), KEPT)
+    assert found in (ROOT / "README.md").read_text()
+
+
+def test_the_readme_says_how_much_is_misplaced():
+    found = misplaced(KEPT.parent / "ground-truth/agreement.csv")
     assert found in (ROOT / "README.md").read_text()
 
 

@@ -43,6 +43,7 @@ rule aggregate:
     conda:
         "../../envs/figures.yaml"
     params:
+        windows=config["figures"]["windows"],
         code=code("analysis/aggregate"),
     script:
         script_of("analysis/aggregate")

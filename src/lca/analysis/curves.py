@@ -8,14 +8,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from . import logs
-from .windows import Windows
+from .windows import MOST, Windows
 
 MOST_OF_HEADS = 100
 """Windows of a run in the table of the heads."""
 
 
-def curves(log: Path) -> pd.DataFrame:
-    """Return how the LCA of every block went, for every estimator recorded.
+def curves(log: Path, most: int = MOST) -> pd.DataFrame:
+    """Return how the LCA of every block went, for every estimator recorded, in `most` windows.
 
     Columns: estimator, stack, layer, component, update (the last of a window); sum, low, high
     (mean, smallest and largest LCA of an update in the window, nats per predicted token), positive
@@ -24,7 +24,7 @@ def curves(log: Path) -> pd.DataFrame:
     no such statistic.
     """
     blocks = logs.blocks(log)
-    windows = Windows(logs.count_updates(log))
+    windows = Windows(logs.count_updates(log), most)
     frames = []
     for estimator in logs.estimators(log):
         sums = [
