@@ -9,6 +9,7 @@ from lca.analysis.uncertainty import (
     mean_error,
     percent,
     ratio_error,
+    sampled_errors,
     sum_error,
 )
 from lca.analysis.windows import Windows
@@ -38,6 +39,21 @@ def test_the_error_of_a_part_is_that_of_the_part_alone():
     rows = [trend("warmed up", 3000) + 0.01 * noise("white", 3000, random) for _ in range(40)]
     found = np.mean([cumulative_errors(windows.mean(row), windows.last)[499] for row in rows])
     assert found == pytest.approx(np.std([row[:1500].sum() for row in rows]), rel=0.35)
+
+
+@pytest.mark.parametrize("tail", [0.1, 1.0, 1.5])
+def test_the_error_of_a_sample_is_right_however_heavy_its_tail(tail):
+    """The mean of the squared errors, widened for few degrees of freedom, is the variance."""
+    generator = np.random.default_rng(1)
+    sizes = np.minimum(16, 1 + np.arange(150) // 8).astype(float)
+    values = generator.lognormal(0, tail, (4000, len(sizes)))
+    true = (values @ sizes).var()
+    found = np.mean([sampled_errors(row, sizes)[-1] ** 2 for row in values])
+    assert 0.95 < found / true < 1.15
+
+
+def test_the_error_of_a_small_sample_is_unknown():
+    assert np.isnan(sampled_errors(np.ones(19), np.ones(19))).all()
 
 
 def test_a_series_without_noise_has_no_error():

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from . import logs
-from .uncertainty import cumulative_errors, mean_error, ratio_error
+from .uncertainty import cumulative_errors, mean_error, ratio_error, sampled_errors
 from .windows import Windows
 
 REFERENCES = {"dropout": "dropout", "train": "probe_train", "held_out": "probe_held_out"}
@@ -57,12 +57,37 @@ def completeness(log: Path) -> pd.DataFrame:
 
 def _summed(log: Path, estimator: str) -> pd.DataFrame:
     """Return the LCA of all blocks summed up to each update, in double precision, and its error."""
-    rows = (row.astype(np.float64) for row in logs.block_rows(log, estimator, "sum"))
-    whole = cast(NDArray[np.float64], sum(rows))  # not 0, which would be the sum of no block
-    windows, updates = Windows(len(whole)), np.arange(1, len(whole) + 1)
-    variance = cumulative_errors(windows.mean(whole), windows.last) ** 2
-    errors = np.sqrt(np.interp(updates, [0, *windows.last], [0.0, *variance]))
-    return pd.DataFrame({"lca": whole.cumsum(), "lca_se": errors}, updates)
+    whole = _whole(log, estimator)
+    updates = np.arange(1, len(whole) + 1)
+    if estimator == "trapezoid":
+        at, sampled = _sampling_variance(log)
+        variance = _variance(_whole(log, "next_batch")) + np.interp(updates, at, sampled)
+    else:
+        variance = _variance(whole)
+    return pd.DataFrame({"lca": whole.cumsum(), "lca_se": np.sqrt(variance)}, updates)
+
+
+def _whole(log: Path, group: str) -> NDArray[np.float64]:
+    """Return the sum of all blocks at each update."""
+    rows = (row.astype(np.float64) for row in logs.block_rows(log, group, "sum"))
+    return cast(NDArray[np.float64], sum(rows))  # not 0, which would be the sum of no block
+
+
+def _variance(series: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the variance of the sum of a series up to each update, from its scatter."""
+    windows, updates = Windows(len(series)), np.arange(1, len(series) + 1)
+    variance = cumulative_errors(windows.mean(series), windows.last) ** 2
+    found: NDArray[np.float64] = np.interp(updates, [0, *windows.last], [0.0, *variance])
+    return found
+
+
+def _sampling_variance(log: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the updates at which the curvature was measured, and the variance up to there of half
+    its sum, from its being a sample."""
+    sizes = logs.facts(log)["curvature/updates"].dropna()
+    measured = _whole(log, "curvature")[sizes.index.to_numpy() - 1]
+    errors = sampled_errors(measured, sizes.to_numpy(dtype=float)) / 2
+    return sizes.index.to_numpy(dtype=float), errors**2
 
 
 def _change_errors(log: Path, source: str) -> tuple[pd.Series, pd.Series]:

@@ -17,6 +17,10 @@ updates (see `cumulative_errors`):
 - what fitting a trend takes from the slow part of the noise is put back, in the covariances and in
   the leverage.
 
+Of the trapezoid's sum over all blocks that is the error of next-batch; the error of the curvature
+comes from its being a sample (see `sampled_errors`), and the two are added as independent, since
+other batches make them.
+
 How many of 100 such intervals hold the truth, on series of known trend and noise, as measured by
 `python -m bench.intervals --repetitions 400` (a share of 95 % is uncertain by 1.1 %; of 125,000
 updates, by `--updates 125000 --scatter 0.01 --repetitions 200`, and of the longer ones the first
@@ -86,6 +90,20 @@ def cumulative_errors(means: NDArray[np.floating], ends: NDArray[np.integer]) ->
 def sum_error(means: NDArray[np.floating], ends: NDArray[np.integer]) -> float:
     """Return the standard error of the sum of a whole series, given as to `cumulative_errors`."""
     return float(cumulative_errors(means, ends)[-1])
+
+
+def sampled_errors(values: NDArray[np.floating], sizes: NDArray[np.floating]) -> Floats:
+    """Return the standard error of the sum of `sizes * values` up to each of the values.
+
+    Each stands for a stratum of so many updates, in order. Its error is told from its neighbours
+    (successive differences; Wolter 2007, chapter 8), which holds however heavy the tails are of
+    what is sampled, as those of the curvature are. NaN if they are fewer than `FEWEST`.
+    """
+    if len(values) < FEWEST:
+        return np.full(len(values), np.nan)
+    pairs = (sizes[1:] + sizes[:-1]) / 2 * np.diff(values)
+    variance = np.append(pairs[0], pairs) ** 2 / 2
+    return np.sqrt(np.cumsum(variance)) * _widening(len(values) / 2)
 
 
 def mean_error(values: NDArray[np.floating], weights: NDArray[np.floating]) -> float:
