@@ -8,7 +8,10 @@ For c, one small batch that had no part in the step serves at both ends: what is
 gradient is much the same at either, and cancels. So c is smooth enough to be measured at some
 updates only. They are a stratified sample (Cochran 1977, chapter 5): the updates are divided into
 consecutive strata, of which one update each, drawn at random, stands for all. Then the sum over a
-training is unbiased, whatever c does between the updates measured.
+training is unbiased, whatever c does between the updates measured. What c does is heavy-tailed: a
+step that overshoots has many times the usual. next_batch - own_batch, known of every update, rises
+with c, so that a regression on it tells of such steps without having measured them: it is made when
+a log is read (`analysis.logs.curvature_slope`), and what is sampled is the rest.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -26,6 +26,7 @@ from closer_look.jobs.manifest import sha256
 from closer_look.training.fairseq_options import PLUGIN, arguments
 from closer_look.training.trained_model import TrainedModel
 from fake_bin import ROOT, count, snakemake, start_snakemake, workspace
+from lca.analysis.logs import curvature_slope
 from lca.recorder import EXTRA_UPDATES
 from scripts.training import train
 
@@ -186,14 +187,15 @@ def test_the_trapezoid_is_the_end_of_every_step_less_half_the_curvature(folder):
     run = run_folder(folder, "clm")
     totals = pd.read_parquet(run / "totals.parquet").query("head == 0")
     log = pq.read_table(run / "log.parquet").to_pandas()
-    ends, curvature = (
+    ends, own, curvature = (
         log.filter(regex=rf"^{group}/sum/[^/]+$").sum(axis="columns")
-        for group in ("next_batch", "curvature")
+        for group in ("next_batch", "own_batch", "curvature")
     )
     strata = log["curvature/updates"].fillna(0)
     assert strata.sum() == UPDATES and (strata > 0).sum() < UPDATES
     trapezoid = totals.query("estimator == 'trapezoid'")["lca"].sum()
-    expected = ends.sum() - (curvature * strata).sum() / 2
+    told = curvature_slope(run / "log.parquet") * (ends - own)
+    expected = ends.sum() - (told.sum() + ((curvature - told) * strata).sum()) / 2
     assert trapezoid == pytest.approx(expected, rel=1e-4)
 
 

@@ -60,8 +60,8 @@ def _summed(log: Path, estimator: str) -> pd.DataFrame:
     whole = _whole(log, estimator)
     updates = np.arange(1, len(whole) + 1)
     if estimator == "trapezoid":
-        at, sampled = _sampling_variance(log)
-        variance = _variance(_whole(log, "next_batch")) + np.interp(updates, at, sampled)
+        at, sampled, known = _parts(log)
+        variance = _variance(known) + np.interp(updates, at, sampled)
     else:
         variance = _variance(whole)
     return pd.DataFrame({"lca": whole.cumsum(), "lca_se": np.sqrt(variance)}, updates)
@@ -81,13 +81,16 @@ def _variance(series: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-def _sampling_variance(log: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the updates at which the curvature was measured, and the variance up to there of half
-    its sum, from its being a sample."""
+def _parts(log: Path) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return what the trapezoid's error comes from: the updates at which the curvature was
+    measured, the variance up to there of half of what it alone tells, from its being a sample, and
+    the series of what is known of every update (see `logs.curvature_slope`)."""
     sizes = logs.facts(log)["curvature/updates"].dropna()
-    measured = _whole(log, "curvature")[sizes.index.to_numpy() - 1]
-    errors = sampled_errors(measured, sizes.to_numpy(dtype=float)) / 2
-    return sizes.index.to_numpy(dtype=float), errors**2
+    end = _whole(log, "next_batch")
+    told = logs.curvature_slope(log) * (end - _whole(log, "own_batch"))
+    left = (_whole(log, "curvature") - told)[sizes.index.to_numpy() - 1]
+    errors = sampled_errors(left, sizes.to_numpy(dtype=float)) / 2
+    return sizes.index.to_numpy(dtype=float), errors**2, end - told / 2
 
 
 def _change_errors(log: Path, source: str) -> tuple[pd.Series, pd.Series]:

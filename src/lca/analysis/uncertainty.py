@@ -17,9 +17,9 @@ updates (see `cumulative_errors`):
 - what fitting a trend takes from the slow part of the noise is put back, in the covariances and in
   the leverage.
 
-Of the trapezoid's sum over all blocks that is the error of next-batch; the error of the curvature
-comes from its being a sample (see `sampled_errors`), and the two are added as independent, since
-other batches make them.
+Of the trapezoid's sum over all blocks that is the error of what is known of every update; the error
+of what the measured curvature adds comes from its being a sample (see `sampled_errors`), and the
+two are added as independent, since other batches make them.
 
 How many of 100 such intervals hold the truth, on series of known trend and noise, as measured by
 `python -m bench.intervals --repetitions 400` (a share of 95 % is uncertain by 1.1 %; of 125,000
