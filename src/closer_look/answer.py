@@ -9,20 +9,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from lca.analysis.uncertainty import percent
-
 from . import config as configuration
 from .analysis.claims.claim import PAPER
 from .analysis.claims.verdicts import FAILS, HOLDS, NOT_APPLICABLE, UNDECIDED
 from .config import Run
+from .summary import own_score, sums
 from .training.progress import configuration as read_configuration
 from .vocabulary import OBJECTIVE_NAMES
 
 RESULTS = Path("results")
 AGREEMENT = Path("tables/agreement.csv")
 OWN, NEXT, ADDS_UP = "own_batch", "next_batch", "trapezoid"
-REFERENCE = "dropout"
-"""What sums are held against: the loss of training text with dropout, as gradients are of."""
 
 PROBE = "a second probe, on other text"
 
@@ -62,25 +59,16 @@ def misplaced(agreement: Path) -> str:
 
 def _models(runs: list[Run], results: Path) -> str:
     """Return the table of the models: how good they are, and what each estimator sums up to."""
-    scores = pd.read_csv(results / "tables/scores.csv")
     rows = []
     for run in runs:
-        facets = scores[list(Run._fields)].astype(str).apply("/".join, axis="columns")
-        own = scores[(facets == run.name) & (scores["test set"] == "test")].iloc[0]
-        loss = own["masked loss"] if pd.notna(own["masked loss"]) else own["loss"]
-        found = pd.read_csv(results / "runs" / run.name / "summary.csv")
-        found = found[found["reference"] == REFERENCE].set_index("estimator")
-        fell = found["change"].iloc[0]
+        score, found = own_score(results, run), sums(results / "runs" / run.name)
         rows.append(
             {
                 "": OBJECTIVE_NAMES[run.objective],
-                "test loss (unigrams)": f"{loss:.2f} ({own['unigram loss']:.2f})",
-                "BLEU": "" if pd.isna(own["BLEU"]) else f"{own['BLEU']:.1f}",
-                "training loss fell by": f"{-fell:.2f}",
-                **{
-                    f"`{name}` finds": percent(1 + found["gap"][name], found["gap_se"][name])
-                    for name in (OWN, NEXT, ADDS_UP)
-                },
+                "test loss (unigrams)": f"{score['own loss']:.2f} ({score['unigram loss']:.2f})",
+                "BLEU": "" if pd.isna(score["BLEU"]) else f"{score['BLEU']:.1f}",
+                "training loss fell by": f"{-found['change'].iloc[0]:.2f}",
+                **{f"`{name}` finds": found["share"][name] for name in (OWN, NEXT, ADDS_UP)},
             }
         )
     return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)

@@ -7,6 +7,7 @@ import pandas as pd
 
 from closer_look import config as configuration
 from closer_look.analysis.claims.claim import PAPER
+from closer_look.config import Run
 from closer_look.training.progress import configuration as read_configuration
 from lca.analysis.uncertainty import percent
 
@@ -17,11 +18,12 @@ VERDICTS = {"holds": "hold", "fails": "fail", "undecided": "are undecided"}
 
 def summary(config: dict, results: Path = RESULTS) -> list[str]:
     """Return the lines: how the main models did, whether their values add up, the verdicts."""
-    folders = {
-        NAMES[run.objective]: results / "runs" / run.name for run in configuration.main_runs(config)
-    }
-    losses = [f"{name} {_loss(folder)}" for name, folder in folders.items()]
-    shares = [f"{name} {_share(folder)}" for name, folder in folders.items()]
+    runs = {NAMES[run.objective]: run for run in configuration.main_runs(config)}
+    losses = [f"{name} {_loss(own_score(results, run))}" for name, run in runs.items()]
+    shares = [
+        f"{name} {sums(results / 'runs' / run.name)['share'].get('trapezoid', '–')}"
+        for name, run in runs.items()
+    ]
     return [
         f"Held-out loss, nats per token: {'; '.join(losses)}",
         f"Trapezoid, of the true loss change: {', '.join(shares)} (± one standard error)",
@@ -31,21 +33,33 @@ def summary(config: dict, results: Path = RESULTS) -> list[str]:
     ]
 
 
-def _loss(folder: Path) -> str:
-    """Return a model's loss on its own test split beside that of word frequencies alone."""
-    scores = pd.read_parquet(folder / "scores.parquet").set_index("test_set")
-    if "test" not in scores.index:
+def own_score(results: Path, run: Run) -> pd.Series | None:
+    """Return a run's row of `tables/scores.csv` on its own test split; None if it has none.
+
+    Its `own loss` is the loss under fixed masks of a masked model, the loss of others.
+    """
+    scores = pd.read_csv(results / "tables/scores.csv")
+    names = scores[list(Run._fields)].astype(str).agg("/".join, axis="columns")
+    found = scores[(names == run.name) & (scores["test set"] == "test")]
+    found = found.assign(**{"own loss": found["masked loss"].fillna(found["loss"])})
+    return None if found.empty else found.iloc[0]
+
+
+def sums(folder: Path) -> pd.DataFrame:
+    """Return a run's `summary.csv` by estimator, as far as it is of training text with dropout, the
+    loss that gradients are of; `share`: how much of its change each found, as text."""
+    rows = pd.read_csv(folder / "summary.csv").query("reference == 'dropout'")
+    shares = [
+        percent(1 + gap, error) for gap, error in zip(rows["gap"], rows["gap_se"], strict=True)
+    ]
+    return rows.assign(share=shares).set_index("estimator")
+
+
+def _loss(score: pd.Series | None) -> str:
+    """Return a model's loss beside that of word frequencies alone."""
+    if score is None:
         return "not scored"
-    own = scores.loc["test"]
-    loss = own["masked_loss"] if pd.notna(own["masked_loss"]) else own["loss"]
-    return f"{loss:.2f} (unigrams {own['unigram_loss']:.2f})"
-
-
-def _share(folder: Path) -> str:
-    """Return the trapezoid's sum as a share of the loss change on training text with dropout."""
-    rows = pd.read_csv(folder / "summary.csv")
-    found = rows[(rows["estimator"] == "trapezoid") & (rows["reference"] == "dropout")]
-    return percent(1 + found["gap"].iloc[0], found["gap_se"].iloc[0]) if len(found) else "–"
+    return f"{score['own loss']:.2f} (unigrams {score['unigram loss']:.2f})"
 
 
 def _verdicts(claims: Path) -> str:

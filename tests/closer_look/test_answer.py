@@ -5,6 +5,7 @@ from snakemake.utils import update_config
 
 from closer_look.analysis.claims.claim import OTHERS, PAPER
 from closer_look.answer import answer
+from closer_look.summary import summary
 from fake_bin import ROOT
 
 RUNS = {"mlm": "libreoffice/mlm/en", "clm": "libreoffice/clm/en", "mt": "libreoffice/mt/en-de"}
@@ -81,3 +82,12 @@ def test_the_claims_by_their_verdicts(config, results):
         "- **Holds by `own_batch`, fails by `trapezoid`:** (2) S2.\n"
         "- **Fails either way:** (3) S3."
     )
+
+
+def test_the_demo_ends_with_the_same_numbers(config, results):
+    losses, shares, claims, _ = summary(config, results)
+    assert losses.endswith(
+        "masked 5.50 (unigrams 6.50); causal 4.25 (unigrams 6.50); translation 4.25 (unigrams 6.50)"
+    )
+    assert "masked 101.0 ± 2.0 %, causal 101.0 ± 2.0 %, translation 101.0 ± 2.0 %" in shares
+    assert "1 hold, 2 fail, 0 are undecided" in claims

@@ -36,7 +36,7 @@ def completeness(log: Path) -> pd.DataFrame:
     batches: lca_se is missing. Empty if the run was not probed.
     """
     facts = logs.facts(log)
-    summed = {name: _summed(log, name) for name in logs.estimators(log)}
+    summed = _summed(log)
     frames = []
     for reference, source in REFERENCES.items():
         before, after = facts[f"{source}/before"].dropna(), facts[f"{source}/after"].dropna()
@@ -55,16 +55,20 @@ def completeness(log: Path) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else _frame({}, "", "").iloc[:0]
 
 
-def _summed(log: Path, estimator: str) -> pd.DataFrame:
-    """Return the LCA of all blocks summed up to each update, in double precision, and its error."""
-    whole = _whole(log, estimator)
-    updates = np.arange(1, len(whole) + 1)
-    if estimator == "trapezoid":
-        at, sampled, known = _parts(log)
-        variance = _variance(known) + np.interp(updates, at, sampled)
-    else:
-        variance = _variance(whole)
-    return pd.DataFrame({"lca": whole.cumsum(), "lca_se": np.sqrt(variance)}, updates)
+def _summed(log: Path) -> dict[str, pd.DataFrame]:
+    """Return for every estimator the LCA of all blocks summed up to each update, in double
+    precision, and its error."""
+    wholes = {name: _whole(log, name) for name in logs.estimators(log)}
+    variances = {name: _variance(whole) for name, whole in wholes.items() if name != "trapezoid"}
+    if "trapezoid" in wholes:
+        variances["trapezoid"] = _variance_of_trapezoid(log, wholes)
+    return {
+        name: pd.DataFrame(
+            {"lca": whole.cumsum(), "lca_se": np.sqrt(variances[name])},
+            np.arange(1, len(whole) + 1),
+        )
+        for name, whole in wholes.items()
+    }
 
 
 def _whole(log: Path, group: str) -> NDArray[np.float64]:
@@ -81,16 +85,18 @@ def _variance(series: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-def _parts(log: Path) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return what the trapezoid's error comes from: the updates at which the curvature was
-    measured, the variance up to there of half of what it alone tells, from its being a sample, and
-    the series of what is known of every update (see `logs.curvature_slope`)."""
+def _variance_of_trapezoid(
+    log: Path, wholes: dict[str, NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """Return the variance of the trapezoid's sum up to each update: of what is known of every
+    update (see `logs.curvature_slope`), and of what the measured curvature takes off, a sample."""
+    end = wholes["next_batch"]
+    known = end - logs.curvature_slope(log) * (end - wholes["own_batch"]) / 2
     sizes = logs.facts(log)["curvature/updates"].dropna()
-    end = _whole(log, "next_batch")
-    told = logs.curvature_slope(log) * (end - _whole(log, "own_batch"))
-    left = (_whole(log, "curvature") - told)[sizes.index.to_numpy() - 1]
-    errors = sampled_errors(left, sizes.to_numpy(dtype=float)) / 2
-    return sizes.index.to_numpy(dtype=float), errors**2, end - told / 2
+    off = (known - wholes["trapezoid"])[sizes.index.to_numpy() - 1]
+    sampled = sampled_errors(off, sizes.to_numpy(dtype=float)) ** 2
+    updates = np.arange(1, len(end) + 1)
+    return _variance(known) + np.interp(updates, sizes.index.to_numpy(dtype=float), sampled)
 
 
 def _change_errors(log: Path, source: str) -> tuple[pd.Series, pd.Series]:
