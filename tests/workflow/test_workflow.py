@@ -1,7 +1,6 @@
 import os
 import random
 import shutil
-import tarfile
 from pathlib import Path
 
 import pandas as pd
@@ -340,8 +339,7 @@ def unpacked(finished, tmp_path_factory):
     os.utime(script, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     assert count(output) == {"archive": 1}
     folder = tmp_path_factory.mktemp("unpacked")
-    with tarfile.open(finished.folder / "results/archive.tar.gz") as archive:
-        archive.extractall(folder, filter="data")
+    shutil.unpack_archive(finished.folder / "results/archive.tar.gz", folder)
     return folder / "archive"
 
 
