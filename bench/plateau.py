@@ -95,12 +95,12 @@ class Training:
         options += [f"--{stack}-normalize-before" for stack in STACKS[objective]]
         options += [] if objective == "mt" else [f"--tokens-per-sample={SAMPLE}"]
         options += [f"--max-tokens={TOKENS}", "--batch-size=1000", f"--dropout={dropout}"]
-        options += [f"--lca-curvature-every={every}", f"--lca-curvature-tokens={tokens}"]
+        options += [f"--lca-trapezoid-every={every}", f"--lca-trapezoid-tokens={tokens}"]
         data = data / ("mt" if objective == "mt" else "lm")
         self.folder = folder
         self.trainer, _ = start(data, folder, objective, *options, optimizer=name)
         self._samples = self._endless()
-        self.text, self.tokens = self.trainer.lca.curvature.text, tokens
+        self.text, self.tokens = self.trainer.lca.trapezoid.text, tokens
         self.whole = self.text.fixed(self.text.tokens)
 
     def _endless(self) -> Iterator[list[dict]]:

@@ -125,10 +125,10 @@ def _kinds(schema: dict) -> list[str]:
 def check_recorded(config: dict, estimator: str) -> None:
     """Raise `ConfigError` if the main runs do not record an estimator that is to be drawn."""
     variant = _base_first(config)[0]
-    if estimator == "trapezoid" and not settings(config, variant)["trapezoid"]:
+    if estimator == "trapezoid" and not settings(config, variant)["trapezoid"]["every"]:
         raise ConfigError(
-            f"{estimator}: not recorded by variant {variant}; with `training.trapezoid: true`, "
-            "`snakemake` trains and draws it"
+            f"{estimator}: not recorded by variant {variant}; with `training.trapezoid.every` "
+            "above 0, `snakemake` trains and draws it"
         )
 
 
@@ -178,8 +178,6 @@ def settings(config: dict, variant: str) -> dict:
     unused = {key for optimizer in others for key in OF_OPTIMIZER[optimizer]}
     if not found.get("noise"):
         unused.add("noise")
-    if not found["trapezoid"]:
-        unused.add("curvature")
     for key in BY_OBJECTIVE.keys() & found.keys():
         if not isinstance(found[key], dict):
             found[key] = dict.fromkeys(BY_OBJECTIVE[key], found[key])

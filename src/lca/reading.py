@@ -39,7 +39,7 @@ class Log:
 
     @property
     def best(self) -> str:
-        """The estimator to believe: the trapezoid, if the curvature was measured, or next_batch."""
+        """The estimator to believe: the trapezoid, if there was a sample, or next_batch."""
         found = logs.estimators(self.path)
         return "trapezoid" if "trapezoid" in found else "next_batch"
 

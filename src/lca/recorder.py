@@ -8,9 +8,10 @@ Columns: `update` and the facts of `FACTS`; then, for every group of values and 
 `GROUP/STATISTIC/BLOCK` (nats per predicted token; counts are of elements), and for every head
 `GROUP/sum/BLOCK/HEAD`, heads counting from 1. See `BITS` for their precision.
 
-A group is one of `lca.LAGS`; or `curvature`, which has no statistic but the sum and is null but at
-the updates that were measured (see `lca.curvature`); or `probe_SET` for the fixed batches of
-`lca.PROBES`, which with the losses measured on them are null but where the update was probed.
+A group is one of `lca.LAGS`; or `trapezoid`, which has no statistic but the sum, for each group of
+text one, in a list, and is null but where a stride ended, all of which it stands for (see
+`lca.trapezoid`); or `probe_SET` for the fixed batches of `lca.PROBES`, which with the losses
+measured on them are null but where the update was probed.
 
 In the parts, the columns of a lag are of the update so much earlier, whose value this one
 completed; consolidating moves them to their own row.
@@ -41,7 +42,8 @@ FACTS = {
     "loss_scale": pa.float32(),
     "overflows": pa.int32(),  # steps skipped since the last update
     "seconds": pa.float64(),  # wall time since the epoch
-    "curvature/updates": pa.int32(),  # for how many updates this one's curvature stands
+    "trapezoid/updates": pa.int32(),  # of the stride that this one ends
+    "trapezoid/changes": pa.list_(pa.float32()),  # of the loss of each group of text, in a stride
     "dropout/before": pa.float32(),  # losses on fixed training text with dropout; of update 1 only
     "dropout/after": pa.float32(),
     # The same batch by batch: how many tokens each predicts, `about` says as `dropout_tokens`.
@@ -70,7 +72,7 @@ FORMAT = dict(
 
 def statistics(group: str) -> tuple[str, ...]:
     """Return the statistics of a block that a group has."""
-    return ("sum",) if group == "curvature" else STATISTICS
+    return ("sum",) if group == "trapezoid" else STATISTICS
 
 
 def columns(partition: Partition, group: str) -> list[str]:
@@ -86,15 +88,24 @@ def columns(partition: Partition, group: str) -> list[str]:
     return names
 
 
-def values(partition: Partition, group: str, allocation: Tensor) -> list[float]:
-    """Return an allocation as the values of `columns`."""
+def values(partition: Partition, group: str, allocation: Tensor) -> list[Any]:
+    """Return an allocation, of several groups of text `(groups, cells, 4)`, as the values of
+    `columns`."""
     allocation = allocation.cpu()
+    if allocation.ndim == 3:
+        return [list(each) for each in zip(*(values(partition, group, a) for a in allocation))]
     blocks = per_block(allocation, partition)
     blocks[:, :2] = _rounded(blocks[:, :2], BITS["block"])
     row = blocks[:, : len(statistics(group))].T.flatten().tolist()
     sums = _rounded(allocation[:, 0], BITS["head"]).tolist()
     heads = [partition.blocks[owner].heads for owner in partition.owners]
     return row + [value for value, count in zip(sums, heads, strict=True) if count > 1]
+
+
+def _type(column: str) -> pa.DataType:
+    """Return the type of a column of `columns`."""
+    is_of_groups = column.startswith("trapezoid/")
+    return pa.list_(pa.float32()) if is_of_groups else pa.float32()
 
 
 def _rounded(values: Tensor, bits: int) -> Tensor:
@@ -122,7 +133,7 @@ class Recorder:
         self.partition = partition
         self.columns = {group: columns(partition, group) for group in groups}
         names = [name for names in self.columns.values() for name in names]
-        fields = [*FACTS.items(), *((name, pa.float32()) for name in names)]
+        fields = [*FACTS.items(), *((name, _type(name)) for name in names)]
         metadata = {"blocks": json.dumps(partition.table()), "about": json.dumps(about)}
         self.schema = pa.schema(fields, metadata)
         self.rows: list[list[Any]] = []
@@ -132,17 +143,26 @@ class Recorder:
 
         Raises `ValueError` for what there are no columns for.
         """
+        self.rows.append(self._row(facts | {"seconds": time.time()}, allocations))
+
+    def amend(self, facts: dict[str, Any], allocations: dict[str, Tensor]) -> None:
+        """Add to the row of the last update, whose part must not be closed, what is known later."""
+        later = self._row(facts, allocations)
+        self.rows[-1] = [
+            old if new is None else new for old, new in zip(self.rows[-1], later, strict=True)
+        ]
+
+    def _row(self, facts: dict[str, Any], allocations: dict[str, Tensor]) -> list[Any]:
         unknown = (facts.keys() - FACTS.keys()) | (allocations.keys() - self.columns.keys())
         if unknown:
             raise ValueError(f"the log has no columns for {', '.join(sorted(unknown))}")
-        facts = facts | {"seconds": time.time()}
         row = [facts.get(name) for name in FACTS]
         for group, names in self.columns.items():
             if group in allocations:
                 row += values(self.partition, group, allocations[group])
             else:
                 row += [None] * len(names)
-        self.rows.append(row)
+        return row
 
     def close_part(self) -> None:
         """Write the rows since the last part as a part of their own, durably, and forget them."""

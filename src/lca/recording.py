@@ -7,9 +7,10 @@ All follows from the optimizer: each of its steps adds a row; its `state_dict()`
 checkpoint is made, first writes the rows up to there; and after `load_state_dict()` the log goes on
 at the update that was restored. Hence nobody's loop has to know of it.
 
-Given a function to the loss of a batch and a sample of batches, some updates are measured too (see
-`curvature`), and so is the loss that the allocations are to explain. Neither parameters nor
-gradients of the training are touched by that, and random numbers are drawn as without it.
+Given a function to the loss of a batch and a sample of batches, the path is followed on some of
+them (see `trapezoid`), and the loss of all of them is measured, which the allocations are to
+explain. Neither parameters nor gradients of the training are touched by that, and random numbers
+are drawn as without it.
 """
 
 import math
@@ -18,17 +19,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from . import LAGS
 from .blocks import Partition
-from .curvature import Schedule, curvature
 from .optimizers import LcaOptimizer
 from .placement import unwrapped
 from .recorder import EXTRA_UPDATES, Recorder, consolidate
+from .trapezoid import GROUPS, Strides, trapezoid
 
 ROWS = 1000
 """Rows that are kept in memory at most, where no checkpoint writes them."""
@@ -48,10 +48,11 @@ class Recording:
     last completes the one before.
 
     `loss_of` and `sample`: a function to the loss of a batch, and at least 20 batches of the
-    training data, all of about one size, for error bars. With them, the curvature is measured once
-    in each `curvature_every` updates, on a batch of the sample, and the loss of the whole sample at
-    the first and each `loss_every` updates. If `updates`, how many there will be, is given, the
-    last one is measured as well. `about`: facts to be kept in the log.
+    training data, all of about one size, for error bars. With them, the trapezoidal rule follows
+    the path in strides of at most `trapezoid_every` updates, on 8 batches of the sample, and the
+    loss of the whole sample is measured at the first and each `loss_every` updates. If `updates`,
+    how many there will be, is given, both are done at the end as well. `about`: facts to be kept in
+    the log.
 
     Of data-parallel workers, the first records. Raises `FileExistsError` if the log is already
     there.
@@ -65,10 +66,9 @@ class Recording:
         loss_of: LossOf | None = None,
         sample: Sequence[Any] = (),
         *,
-        curvature_every: int = 64,
+        trapezoid_every: int = 64,
         loss_every: int = 1000,
         updates: int | None = None,
-        seed: int = 0,
         about: dict[str, Any] | None = None,
         blocks: Partition | None = None,
     ) -> None:
@@ -82,21 +82,21 @@ class Recording:
         assert optimizer.partition is not None
         self._optimizer = optimizer
         self._loss = _SampleLoss(model, loss_of, sample) if loss_of else None
-        self._curvature_every, self._loss_every = curvature_every, loss_every
+        self._trapezoid_every, self._loss_every = trapezoid_every, loss_every
         self._total = updates - EXTRA_UPDATES if updates else None
-        self._seed = seed
-        groups = [*LAGS, "curvature"] if self._loss else list(LAGS)
-        about = {"seed": seed, **({"dropout_tokens": [1] * len(sample)} if sample else {})} | (
-            about or {}
-        )
+        groups = [*LAGS, "trapezoid"] if self._loss else list(LAGS)
+        self._groups = min(GROUPS, len(sample))
+        sizes = {"dropout_tokens": [1] * len(sample), "trapezoid_tokens": [1] * self._groups}
+        about = (sizes if sample else {}) | (about or {})
         self._recorder = Recorder(folder, optimizer.partition, about, groups)
+        self._start_of_stride: tuple[int, list[Tensor]] = (0, [])
         self._is_resumed = False
         self._before: list[Tensor] | None = None
         self._gradient_norm: float | Tensor | None = None
         self._handles = [
             optimizer.register_step_pre_hook(lambda *_: self._before_update()),
             optimizer.register_step_post_hook(lambda *_: self._after_update()),
-            optimizer.register_state_dict_pre_hook(lambda *_: self._recorder.close_part()),
+            optimizer.register_state_dict_pre_hook(lambda *_: self._close_part()),
             optimizer.register_load_state_dict_post_hook(lambda *_: self._forget()),
         ]
 
@@ -126,7 +126,7 @@ class Recording:
         self.stop()
         if not self._is_first_worker():
             return self.log
-        self._recorder.close_part()
+        self._close_part()
         updates = self._optimizer.param_groups[0].pop("lca_updates", 0)
         consolidate(self._recorder.folder, self.log, updates - EXTRA_UPDATES)
         return self.log
@@ -146,15 +146,15 @@ class Recording:
             return
         if not self._is_resumed:
             self._recorder.resume(self.updates)
-            self._schedule = Schedule(self._seed, self._curvature_every, self._total)
+            self._strides = Strides(self._trapezoid_every, self._total)
+            self._begin_stride()
             self._is_resumed = True
         update = self.updates + 1
-        self._measured_for = self._schedule.updates(update) if self._loss else 0
         is_first = update == 1
         self._is_loss_due = self._loss is not None and (
             is_first or update % self._loss_every == 0 or update == self._total
         )
-        keep = self._measured_for or self._is_loss_due
+        keep = self._is_loss_due and is_first
         self._before = [value.clone() for value in self._optimizer.values()] if keep else None
 
     def _after_update(self) -> None:
@@ -177,33 +177,55 @@ class Recording:
             "learning_rate": optimizer.last_lr,
             "gradient_norm": None if norm is None else float(norm),
         }
-        if self._before is not None:
-            self._measure(self._before, facts, allocations)
+        if self._is_loss_due:
+            facts |= self._losses()
         self._recorder.record(facts, allocations)
         optimizer.param_groups[0]["lca_updates"] = update
         self._before, self._gradient_norm, optimizer.clip_coefficient = None, None, 1.0
+        if self._strides.end_at(update):
+            self._end_stride()
         if update % ROWS == 0:
-            self._recorder.close_part()
+            self._close_part()
 
-    def _measure(
-        self, before: list[Tensor], facts: dict[str, Any], allocations: dict[str, Tensor]
-    ) -> None:
-        loss, partition, after = self._loss, self._optimizer.partition, self._optimizer.values()
-        assert loss is not None and partition is not None  # without a loss, nothing is kept
-        if self._measured_for:
-            random = np.random.default_rng([self._seed, facts["update"]])
-            batch = int(random.integers(loss.batches))
-            facts["curvature/updates"] = self._measured_for
-            allocations["curvature"] = curvature(
-                lambda values: loss.gradients(values, batch, facts["update"]),
-                *(before, after, partition),
-            )
-        if self._is_loss_due:
-            ends = {"before": before, "after": after} if facts["update"] == 1 else {"after": after}
-            for when, values in ends.items():
-                losses = loss.losses(values)
+    def _losses(self) -> dict[str, Any]:
+        """Return the loss of the sample after the update, and before it if it is the first."""
+        assert self._loss is not None
+        facts: dict[str, Any] = {}
+        for when, values in (("before", self._before), ("after", self._optimizer.values())):
+            if values is not None:
+                losses = self._loss.losses(values)
                 facts[f"dropout/{when}"] = math.fsum(losses) / len(losses)
                 facts[f"dropout/{when}_by_batch"] = losses
+        return facts
+
+    def _begin_stride(self) -> None:
+        """Keep the parameters, in the memory of the host."""
+        if self._loss:
+            values = [value.to("cpu", copy=True) for value in self._optimizer.values()]
+            self._start_of_stride = self.updates, values
+
+    def _end_stride(self) -> None:
+        """Add to the last row what the updates since the last stride did; begin the next."""
+        first, values = self._start_of_stride
+        loss, partition = self._loss, self._optimizer.partition
+        if loss is None or partition is None or first >= self.updates:
+            return
+        after = self._optimizer.values()
+        before = [old.to(new.device) for old, new in zip(values, after, strict=True)]
+        rises = trapezoid(loss.with_gradients, self._groups, before, after, partition)
+        facts = {
+            "trapezoid/updates": self.updates - first,
+            "trapezoid/changes": [rise.change for rise in rises],
+        }
+        found = torch.stack([rise.allocation.cpu() for rise in rises])
+        self._recorder.amend(facts, {"trapezoid": found})
+        self._begin_stride()
+
+    def _close_part(self) -> None:
+        """Write the rows so far. A stride ends with them: after a restart, it could not."""
+        if self._recorder.rows:
+            self._end_stride()
+        self._recorder.close_part()
 
 
 class _SampleLoss(nn.Module):
@@ -213,11 +235,6 @@ class _SampleLoss(nn.Module):
         super().__init__()
         self.model = unwrapped(model)
         self._loss_of, self._sample = loss_of, sample
-
-    @property
-    def batches(self) -> int:
-        """The number of batches."""
-        return len(self._sample)
 
     def forward(self, batch: object) -> Tensor:
         """Return the loss at the model's own parameters."""
@@ -229,14 +246,14 @@ class _SampleLoss(nn.Module):
             state = self._state(values)
             return [float(functional_call(self, state, (batch,))) for batch in self._sample]
 
-    def gradients(self, values: Sequence[Tensor], batch: int, seed: int) -> list[Tensor]:
-        """Return the gradients of a batch's loss, flat; `seed` is that of the masks of dropout."""
-        with torch.enable_grad(), self._seeded(seed):
+    def with_gradients(self, values: Sequence[Tensor], batch: int) -> tuple[float, list[Tensor]]:
+        """Return a batch's loss and its gradients, flat."""
+        with torch.enable_grad(), self._seeded(SEED + batch):
             state = self._state([value.detach().requires_grad_() for value in values])
             inputs = [state[f"model.{name}"] for name, _ in self._trainable()]
             loss = functional_call(self, state, (self._sample[batch],))
             found = torch.autograd.grad(loss, inputs, allow_unused=True)
-        return [
+        return float(loss.detach()), [
             torch.zeros_like(value) if gradient is None else gradient.reshape(-1)
             for value, gradient in zip(values, found, strict=True)
         ]

@@ -1,8 +1,8 @@
 """Prove that a log is whole: `python -m lca.verify LOG...` (from the folder `scripts`).
 
 Checks that each update from 1 on has exactly one row, that every number is finite, that the heads
-of a block add up to the block, that no statistic contradicts another, and that the curvature was
-measured once in each stratum.
+of a block add up to the block, that no statistic contradicts another, and that the strides of the
+trapezoid follow each other.
 """
 
 import argparse
@@ -38,10 +38,12 @@ def verify(log: Path) -> int:
     _check_facts(log)
     blocks = logs.blocks(log).set_index("name")
     for group in (*logs.lags(log), *(f"probe_{name}" for name in logs.probes(log))):
-        _check_columns(log, group, blocks)
+        frames = {name: logs.series(log, group, name) for name in statistics(group)}
+        _check_columns(log, group, blocks, frames, logs.head_series(log, group))
     if "trapezoid" in logs.estimators(log):
-        _check_columns(log, "curvature", blocks)
-        _check_strata(log)
+        _check_strides(log)
+        frames = {"sum": logs.group_series(log)}
+        _check_columns(log, "trapezoid", blocks, frames, logs.head_group_series(log))
     return len(updates)
 
 
@@ -54,10 +56,15 @@ def _check_facts(log: Path) -> None:
             raise LogError(f"{log}: update {is_finite.argmin() + 1}: {name} is not finite")
 
 
-def _check_columns(log: Path, group: str, blocks: pd.DataFrame) -> None:
-    """Check the columns of one group of values (see `recorder`) against each other."""
-    frames = {name: logs.series(log, group, name) for name in statistics(group)}
-    of_heads = logs.head_series(log, group)
+def _check_columns(
+    log: Path,
+    group: str,
+    blocks: pd.DataFrame,
+    frames: dict[str, pd.DataFrame],
+    of_heads: pd.DataFrame,
+) -> None:
+    """Check the columns of one group of values (see `recorder`) against each other: frames of each
+    statistic's updates and blocks, and of the sums of heads."""
     heads = of_heads.T.groupby(level="name").sum(min_count=1).T
     sizes = of_heads.abs().T.groupby(level="name").sum(skipna=False).T
     if group not in ALWAYS:
@@ -79,18 +86,20 @@ def _check_columns(log: Path, group: str, blocks: pd.DataFrame) -> None:
     _refuse(log, group, "hurting", helping + hurting > blocks["elements"], "is too many elements")
 
 
-def _check_strata(log: Path) -> None:
-    """Check that strata (see `curvature`) follow each other, each with one update of values."""
-    strata = logs.facts(log)["curvature/updates"].dropna()
-    last = strata.cumsum()
-    wrong = (strata.index > last) | (strata.index <= last - strata)
+def _check_strides(log: Path) -> None:
+    """Check that strides (see `trapezoid`) follow each other, each with a value of every group."""
+    lengths = logs.facts(log)["trapezoid/updates"].dropna()
+    wrong = lengths.index != lengths.cumsum()
     if wrong.any():
-        raise LogError(f"{log}: update {strata.index[wrong][0]}: curvature/updates is out of place")
-    values = next(logs.block_rows(log, "curvature", "sum"))
-    (there,) = np.nonzero(~np.isnan(values))
-    if not np.array_equal(there + 1, strata.index):
-        differ = np.setxor1d(there + 1, strata.index)[0]
-        raise LogError(f"{log}: update {differ}: curvature/updates does not fit the values")
+        raise LogError(f"{log}: update {lengths.index[wrong][0]}: trapezoid/updates is out of place")
+    names = [name for name in pq.read_schema(log).names if name.startswith("trapezoid/sum/")]
+    groups = np.zeros(logs.count_updates(log), int)
+    groups[lengths.index - 1] = len(logs.group_tokens(log))
+    for name in names:
+        values = pq.read_table(log, columns=[name])[name]
+        differ = pc.list_value_length(values).fill_null(0).to_numpy() != groups
+        if differ.any():
+            raise LogError(f"{log}: update {differ.argmax() + 1}: {name} does not fit the strides")
 
 
 def _not_finite(frame: pd.DataFrame) -> pd.DataFrame:

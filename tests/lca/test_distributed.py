@@ -10,8 +10,8 @@ from trainers import parameters, start, write_data
 OPTIONS = [
     "--dropout=0",
     "--clip-norm=0.05",
-    "--lca-curvature-every=2",
-    "--lca-curvature-tokens=20",
+    "--lca-trapezoid-every=2",
+    "--lca-trapezoid-tokens=20",
 ]
 UPDATES = 2
 

@@ -174,19 +174,18 @@ def test_the_loss_is_kept_batch_by_batch(data, tmp_path, objective):
         assert len(set(by_batch)) > 1
 
 
-def test_fixed_and_fresh_masks_are_not_those_of_the_training(data, tmp_path):
+def test_fixed_masks_are_not_those_of_the_training(data, tmp_path):
     """What a masked language model predicts of a sentence depends on the epoch."""
-    trainer, _ = start(data, tmp_path, "mlm", "--lca-curvature-every=1")
-    text = trainer.lca.curvature.text
-    fixed, trained = set(), set()
-    for batch in text.fixed(1100):
-        fixed |= targets(batch)
+    trainer, _ = start(data, tmp_path, "mlm", "--lca-trapezoid-every=1")
+    text = trainer.lca.trapezoid.text
+    trained = set()
     for epoch in range(1, 6):
         trained |= targets(text._batch(text._indices, epoch))
-    assert len(fixed) > 100  # twice sixty sentences, with other masks each time
-    assert len(fixed - trained) > 0.5 * len(fixed)
-    again = [targets(text.fresh(100, seed=1, update=update)) for update in (5, 6, 5)]
-    assert again[0] == again[2] != again[1]
+    found = [set().union(*map(targets, text.fixed(1100, seed))) for seed in (0, 1, 0)]
+    for fixed in found:
+        assert len(fixed) > 100  # twice sixty sentences, with other masks each time
+        assert len(fixed - trained) > 0.5 * len(fixed)
+    assert found[0] == found[2] != found[1]
 
 
 def targets(batch):
@@ -196,41 +195,53 @@ def targets(batch):
 
 @pytest.mark.parametrize("objective", ARCHITECTURES)
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_curvature_equals_plain_autograd(data, tmp_path, objective, precision):
-    """For every block and head, on the same batch with the same dropout at both ends."""
-    options = ["--lca-curvature-every=1", "--lca-curvature-tokens=60"]
+def test_the_trapezoid_is_that_of_plain_autograd(data, tmp_path, objective, precision, monkeypatch):
+    """Of a stride of two updates, for every block, head and group of text, with the same dropout at
+    both ends."""
+    monkeypatch.setattr("lca.trapezoid.DENSE", 1)
+    monkeypatch.setattr("lca.trapezoid.LEAST", 1.0)  # not Simpson's rule
+    options = ["--lca-trapezoid-every=2", "--lca-trapezoid-tokens=300"]
     trainer, batches = start(
         data, tmp_path, objective, *options, common=PRECISIONS.get(precision, [])
     )
     trainer.train_step(batches[0])
     models = [model_of(trainer)]
     trainer.train_step(batches[1])
+    trainer.train_step(batches[2])
     models.append(model_of(trainer))
-    batch = trainer.lca.curvature.text.fresh(60, trainer.cfg.common.seed, update=2)
-    assert 40 <= batch["ntokens"] <= 80
-    gradients_ = []
-    for model in models:
-        torch.manual_seed(2)
-        loss, tokens, _ = trainer.criterion(model.train(), batch)
-        (loss / tokens).backward()
-        gradients_.append([p.grad for p in model.parameters()])
     moved = [b - a for a, b in zip(*(list(m.parameters()) for m in models), strict=True)]
-    turned = [b - a for a, b in zip(*gradients_, strict=True)]
     part = trainer.lca.recorder.partition
-    expected = values(part, "curvature", allocate(turned, moved, part))
-    row = rows_of(trainer)[1]
-    found = [row[name] for name in columns(part, "curvature")]
-    assert row["curvature/updates"] == 1
-    assert sum(map(abs, expected)) > 1e-4
-    torch.testing.assert_close(
-        torch.tensor(found), torch.tensor(expected), rtol=1e-3, atol=1e-6 * sum(map(abs, expected))
-    )
+    expected, changes = [], []
+    for number, batches_of_group in enumerate(trainer.lca.trapezoid.groups):
+        losses, slopes = [], []
+        for model in models:
+            torch.manual_seed(number)
+            model.train().zero_grad()
+            found = [trainer.criterion(model, batch)[:2] for batch in batches_of_group]
+            tokens = sum(tokens for _, tokens in found)
+            assert tokens == trainer.lca.trapezoid.tokens[number]
+            loss = sum(nats for nats, _ in found) / tokens
+            loss.backward()
+            losses.append(loss.item())
+            slopes.append([p.grad.clone() for p in model.parameters()])
+        mean = [(a + b) / 2 for a, b in zip(*slopes, strict=True)]
+        expected.append(values(part, "trapezoid", allocate(mean, moved, part)))
+        changes.append(losses[1] - losses[0])
+    first, second, third = rows_of(trainer)
+    assert [row["trapezoid/updates"] for row in (first, second, third)] == [1, None, 2]
+    assert third["trapezoid/changes"] == pytest.approx(changes, abs=1e-5)
+    found = torch.tensor([third[name] for name in columns(part, "trapezoid")]).T
+    expected = torch.tensor(expected)
+    assert len(found) == 8 and not torch.allclose(found[0], found[1], rtol=0.1)
+    size = expected.abs().sum(dim=1).mean().item()
+    assert size > 1e-4
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-6 * size)
 
 
 @pytest.mark.parametrize("objective", ARCHITECTURES)
 def test_measuring_changes_nothing_of_the_training(data, tmp_path, objective):
     measures = ["--lca-probe-every=2", "--lca-probe-tokens=60", "--lca-probe-loss-tokens=60"]
-    measures += ["--lca-curvature-every=1", "--lca-curvature-tokens=60"]
+    measures += ["--lca-trapezoid-every=1", "--lca-trapezoid-tokens=60"]
     plain, batches = start(data, tmp_path / "plain", objective)
     measured, _ = start(data, tmp_path / "measured", objective, *measures)
     for samples in batches[:3]:
@@ -241,7 +252,7 @@ def test_measuring_changes_nothing_of_the_training(data, tmp_path, objective):
         measured.train_step(samples)
         assert torch.equal(torch.get_rng_state(), after_plain)
         assert np.random.get_state()[1].tolist() == state[1]
-    assert rows_of(measured)[1]["curvature/updates"] == 1
+    assert rows_of(measured)[1]["trapezoid/updates"] == 1
     for one, other in zip(parameters(plain), parameters(measured), strict=True):
         assert torch.equal(one, other)
 
@@ -394,9 +405,9 @@ def test_interrupted_training_continues_bit_for_bit(
     data, tmp_path, objective, options, monkeypatch
 ):
     more = ["--momentum=0.9"] if options else []
-    more += ["--lca-curvature-every=3", "--lca-curvature-tokens=60", "--lca-probe-every=4"]
+    more += ["--lca-trapezoid-every=2", "--lca-trapezoid-tokens=60", "--lca-probe-every=4"]
     more += ["--lca-probe-tokens=60", "--lca-probe-loss-tokens=60"]
-    monkeypatch.setattr("lca.curvature.DENSE", 1)
+    monkeypatch.setattr("lca.trapezoid.DENSE", 2)
     whole, batches = start(data, tmp_path / "whole", objective, *more, **options)
     for samples in batches[:6]:
         whole.train_step(samples)
@@ -416,8 +427,8 @@ def test_interrupted_training_continues_bit_for_bit(
     for one, other in zip(parameters(whole), parameters(second), strict=True):
         assert torch.equal(one, other)
     assert without_time(second) == without_time(whole)[3:]
-    strata = [row["curvature/updates"] for row in rows_of(whole)]
-    assert strata[0] == 1 and None in strata and sum(filter(None, strata)) >= 6
+    strides = [row["trapezoid/updates"] for row in rows_of(whole)]
+    assert strides == [1, 1, None, 2, None, 2]  # the restart is within one
 
 
 def without_time(trainer):

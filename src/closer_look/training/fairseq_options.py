@@ -75,7 +75,7 @@ def arguments(
         "keep-interval-updates": 2,
         # Make batches anew in every epoch, as a training that is resumed in that epoch does.
         "update-epoch-batch-itr": True,
-        **_curvature(settings),
+        **{f"lca-trapezoid-{name}": value for name, value in settings["trapezoid"].items()},
         "lca-probe-every": settings["probe"]["every"],
         "lca-probe-tokens": settings["probe"]["tokens"],
         "lca-probe-loss-tokens": settings["probe"]["loss_tokens"],
@@ -117,13 +117,6 @@ def _optimizer(settings: dict) -> dict:
         "adam-betas": str(tuple(settings["adam_betas"])),
         "adam-eps": settings["adam_eps"],
     }
-
-
-def _curvature(settings: dict) -> dict:
-    """Return the options of what the trapezoid needs."""
-    if not settings["trapezoid"]:
-        return {}
-    return {f"lca-curvature-{name}": value for name, value in settings["curvature"].items()}
 
 
 def _flags(objective: str, settings: dict, devices: int) -> list[str]:

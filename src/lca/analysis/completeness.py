@@ -5,8 +5,9 @@ on, averaged over masks, the loss that the gradients of training are of; `train`
 dropout, and `held_out` is on text that is not trained on.
 
 Both have a standard error (see `uncertainty`): the sum of the allocations from its scatter over the
-updates, the change of the loss from how much the fixed batches differ in it. Logs that do not hold
-the losses batch by batch have none of the latter.
+updates, of the trapezoid from how the groups of its text differ; the change of the loss from how
+much the fixed batches differ in it. Logs that do not hold the losses batch by batch have none of
+the latter.
 """
 
 from pathlib import Path
@@ -17,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from . import logs
-from .uncertainty import cumulative_errors, mean_error, ratio_error, sampled_errors
+from .uncertainty import cumulative_errors, mean_error, ratio_error
 from .windows import Windows
 
 REFERENCES = {"dropout": "dropout", "train": "probe_train", "held_out": "probe_held_out"}
@@ -61,7 +62,7 @@ def _summed(log: Path) -> dict[str, pd.DataFrame]:
     wholes = {name: _whole(log, name) for name in logs.estimators(log)}
     variances = {name: _variance(whole) for name, whole in wholes.items() if name != "trapezoid"}
     if "trapezoid" in wholes:
-        variances["trapezoid"] = _variance_of_trapezoid(log, wholes)
+        variances["trapezoid"] = _variance_of_trapezoid(log, len(wholes["trapezoid"]))
     return {
         name: pd.DataFrame(
             {"lca": whole.cumsum(), "lca_se": np.sqrt(variances[name])},
@@ -85,18 +86,13 @@ def _variance(series: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-def _variance_of_trapezoid(
-    log: Path, wholes: dict[str, NDArray[np.float64]]
-) -> NDArray[np.float64]:
-    """Return the variance of the trapezoid's sum up to each update: of what is known of every
-    update (see `logs.curvature_slope`), and of what the measured curvature takes off, a sample."""
-    end = wholes["next_batch"]
-    known = end - logs.curvature_slope(log) * (end - wholes["own_batch"]) / 2
-    sizes = logs.facts(log)["curvature/updates"].dropna()
-    off = (known - wholes["trapezoid"])[sizes.index.to_numpy() - 1]
-    sampled = sampled_errors(off, sizes.to_numpy(dtype=float)) ** 2
-    updates = np.arange(1, len(end) + 1)
-    return _variance(known) + np.interp(updates, sizes.index.to_numpy(dtype=float), sampled)
+def _variance_of_trapezoid(log: Path, updates: int) -> NDArray[np.float64]:
+    """Return the variance of the trapezoid's sum up to each update, from the groups of its text."""
+    by_group = np.cumsum(sum(found.astype(float) for found in logs.block_groups(log)), axis=0)
+    tokens, ends = logs.group_tokens(log), logs.strides(log).index
+    variance = [mean_error(row, tokens) ** 2 for row in by_group]
+    found: NDArray[np.float64] = np.interp(np.arange(1, updates + 1), [0, *ends], [0, *variance])
+    return found
 
 
 def _change_errors(log: Path, source: str) -> tuple[pd.Series, pd.Series]:

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from .. import ESTIMATORS, LAGS, PROBES
 from ..files import LogError
-from .uncertainty import FEWEST
 
 READ_AT_ONCE = 16
 """Columns read at a time: with all at once, most of the time would go into finding the memory."""
@@ -60,21 +60,20 @@ def probes(log: Path) -> list[str]:
 
 def estimators(log: Path) -> list[str]:
     """Return the estimators of `lca.ESTIMATORS` that the log can give for every update."""
-    needed = {"trapezoid": {"curvature", "next_batch"}}
-    recorded = {*_groups(log)} & {*LAGS, "curvature"}
-    return [name for name in ESTIMATORS if needed.get(name, {name}) <= recorded]
+    recorded = {*_groups(log)} & {*LAGS, "trapezoid"}
+    return [name for name in ESTIMATORS if name in recorded]
 
 
 def statistics(log: Path, estimator: str) -> set[str]:
     """Return the statistics that the log has of an estimator; of the trapezoid only the sum."""
-    return _groups(log).get(estimator, {"sum"})
+    return _groups(log)[estimator]
 
 
 def block_rows(log: Path, estimator: str, statistic: str) -> Iterator[NDArray[np.floating]]:
     """Yield a statistic of one block after the other over the updates, in the order of `blocks`.
 
     `estimator` may be any group of the log's values (see `lca.recorder`), NaN where there is none.
-    The trapezoid has no statistic but "sum".
+    The trapezoid has no statistic but "sum"; what a stride did is spread evenly over its updates.
     """
     return _rows(log, estimator, [f"{statistic}/{name}" for name in blocks(log)["name"]])
 
@@ -95,6 +94,51 @@ def head_series(log: Path, estimator: str) -> pd.DataFrame:
     return _frame(
         log, head_rows(log, estimator), pd.MultiIndex.from_frame(heads(log)[["name", "head"]])
     )
+
+
+def strides(log: Path) -> pd.DataFrame:
+    """Return the strides of the trapezoid by their last update: how many `updates` each has, and
+    its `residual`, what the rule is off: the allocated less the measured change of the loss."""
+    names = ["update", "trapezoid/updates", "trapezoid/changes"]
+    frame = _open(log).read(columns=names).to_pandas().dropna().set_index("update")
+    changes = np.array(frame["trapezoid/changes"].tolist(), dtype=float)
+    whole = sum(by_group.astype(float) for by_group in block_groups(log))
+    return pd.DataFrame(
+        {
+            "updates": frame["trapezoid/updates"].astype(int),
+            "residual": (whole - changes) @ _shares(log),
+        }
+    )
+
+
+def group_tokens(log: Path) -> NDArray[np.float64]:
+    """Return how many tokens each group of the trapezoid's text predicts."""
+    about = json.loads(_open(log).schema_arrow.metadata[b"about"])
+    return np.array(about["trapezoid_tokens"], dtype=float)
+
+
+def block_groups(log: Path) -> Iterator[NDArray[np.floating]]:
+    """Yield what the strides did to the loss of each group of the trapezoid's text, `(strides,
+    groups)`, of one block after the other."""
+    return _by_group(log, [f"sum/{name}" for name in blocks(log)["name"]])
+
+
+def head_groups(log: Path) -> Iterator[NDArray[np.floating]]:
+    """Yield the same of one head after the other."""
+    names = heads(log)[["name", "head"]].itertuples(index=False)
+    return _by_group(log, [f"sum/{name}/{head}" for name, head in names])
+
+
+def group_series(log: Path) -> pd.DataFrame:
+    """Return what `block_groups` yields as a frame: a row per stride, by its last update, and
+    group."""
+    return _group_frame(log, block_groups(log), pd.Index(blocks(log)["name"]))
+
+
+def head_group_series(log: Path) -> pd.DataFrame:
+    """Return what `head_groups` yields likewise: columns are (block name, head)."""
+    names = pd.MultiIndex.from_frame(heads(log)[["name", "head"]])
+    return _group_frame(log, head_groups(log), names)
 
 
 def facts(log: Path) -> pd.DataFrame:
@@ -147,6 +191,15 @@ def _frame(log: Path, rows: Iterator[NDArray[np.floating]], columns: pd.Index) -
     return pd.DataFrame(values.T, pd.Index(updates, name="update"), columns)
 
 
+def _group_frame(
+    log: Path, by_group: Iterator[NDArray[np.floating]], columns: pd.Index
+) -> pd.DataFrame:
+    table = _open(log).read(columns=["update", "trapezoid/updates"]).to_pandas().dropna()
+    updates = np.repeat(table["update"], len(group_tokens(log)))
+    values = [found.ravel() for found in by_group]
+    return pd.DataFrame(np.transpose(values), pd.Index(updates, name="update"), columns)
+
+
 def _open(log: Path) -> pq.ParquetFile:
     """Open a log for reading some of its columns; `pq.read_table` takes several times as long."""
     state = Path(log).stat()
@@ -162,62 +215,38 @@ def _opened(log: Path, modified: int, size: int) -> pq.ParquetFile:
 def _rows(log: Path, estimator: str, columns: list[str]) -> Iterator[NDArray[np.floating]]:
     """Yield columns of an estimator or group, such as `sum/decoder.1.w1`, one after the other."""
     if estimator == "trapezoid":
-        yield from _trapezoid(log, columns)
+        shares = _shares(log)
+        yield from (_spread(log, by_group @ shares) for by_group in _by_group(log, columns))
         return
+    for values in _read(log, [f"{estimator}/{column}" for column in columns]):
+        yield values.to_numpy()
+
+
+def _by_group(log: Path, columns: list[str]) -> Iterator[NDArray[np.floating]]:
+    """Yield columns of the trapezoid, an array (strides, groups) each."""
+    groups = len(group_tokens(log))
+    for values in _read(log, [f"trapezoid/{column}" for column in columns]):
+        yield pc.list_flatten(values).to_numpy().reshape(-1, groups)
+
+
+def _read(log: Path, names: list[str]) -> Iterator[pa.ChunkedArray]:
     file = _open(log)
-    names = [f"{estimator}/{column}" for column in columns]
     for start in range(0, len(names), READ_AT_ONCE):
         some = names[start : start + READ_AT_ONCE]
         table = file.read(columns=some)
-        yield from (table[name].to_numpy() for name in some)
+        yield from (table[name] for name in some)
 
 
-def _trapezoid(log: Path, columns: list[str]) -> Iterator[NDArray[np.floating]]:
-    """Yield the ends of the steps less half the curvature, as is told for all updates.
-
-    What is known of every update, how much larger next_batch is than own_batch, tells much of the
-    curvature, above all where a step overshoots. The rest is carried from the updates measured:
-    a generalised regression estimator (Cassel, Saerndal & Wretman 1976).
-    """
-    carried, slope = _carried(log), curvature_slope(log)
-    groups = (_rows(log, group, columns) for group in ("next_batch", "own_batch", "curvature"))
-    for end, own, curvature in zip(*groups, strict=True):
-        told = slope * (end - own)
-        yield end - (told + (curvature - told)[carried]) / 2
+def _shares(log: Path) -> NDArray[np.float64]:
+    """Return the weights of the groups: what is told is of a mean over their tokens."""
+    tokens = group_tokens(log)
+    return tokens / tokens.sum()
 
 
-def curvature_slope(log: Path) -> float:
-    """Return by how much the curvature rises with next_batch - own_batch, all blocks together.
-
-    By least squares over the updates at which it was measured, weighted by those they stand for; 0
-    where they are too few to tell.
-    """
-    state = Path(log).stat()
-    return _slope(log, state.st_mtime_ns, state.st_size)
-
-
-@lru_cache(maxsize=2)
-def _slope(log: Path, modified: int, size: int) -> float:
-    weights = _open(log).read(columns=["curvature/updates"])["curvature/updates"].to_numpy()
-    measured = np.flatnonzero(weights > 0)
-    if len(measured) < FEWEST:
-        return 0.0
-    names = [f"sum/{name}" for name in blocks(log)["name"]]
-    own, end, curvature = (
-        np.sum([row[measured] for row in _rows(log, group, names)], axis=0, dtype=float)
-        for group in ("own_batch", "next_batch", "curvature")
-    )
-    covariance = np.cov(end - own, curvature, aweights=weights[measured])
-    return float(covariance[0, 1] / covariance[0, 0]) if covariance[0, 0] else 0.0
-
-
-def _carried(log: Path) -> NDArray[np.intp]:
-    """Return for each row the row of the update whose curvature stands for it.
-
-    Strata follow each other from the first update (see `lca.curvature`); beyond the last that is
-    measured in the log, its curvature is carried on.
-    """
-    strata = _open(log).read(columns=["curvature/updates"])["curvature/updates"].to_numpy()
-    measured = np.flatnonzero(strata > 0)
-    carried = np.repeat(measured, strata[measured].astype(int))[: len(strata)]
-    return np.concatenate([carried, np.full(len(strata) - len(carried), measured[-1])])
+def _spread(log: Path, values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the mean of an update of the stride that each belongs to. Beyond the last stride that
+    ends within the log, it is carried on."""
+    lengths = _open(log).read(columns=["trapezoid/updates"])["trapezoid/updates"].to_numpy()
+    strides = lengths[lengths > 0].astype(int)
+    spread = np.repeat(values / strides, strides)
+    return np.concatenate([spread, np.full(len(lengths) - len(spread), spread[-1])])

@@ -1,12 +1,13 @@
 """LCA summed over all updates, per block and per head (paper, figures 1 and 3)."""
 
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from . import logs
-from .uncertainty import sum_error
+from .uncertainty import mean_error, sum_error
 from .windows import Windows
 
 LABELS = ["stack", "layer", "component", "head", "elements"]
@@ -18,8 +19,8 @@ def totals(log: Path, head_curves: pd.DataFrame) -> pd.DataFrame:
     `head_curves` as of `lca.analysis.curves`: their windows are added up, since the heads are most
     of the log, which would be read once more. Columns: estimator, stack, layer, component, head
     (0: the whole block), elements (its number of parameters), lca (nats per predicted token;
-    negative where the loss was lowered), se (its standard error, from its scatter over time; see
-    `uncertainty`).
+    negative where the loss was lowered), se (its standard error, from its scatter over time, of the
+    trapezoid from the groups of its text; see `uncertainty`).
     """
     blocks = logs.blocks(log).assign(head=0)[LABELS]
     heads = logs.heads(log)[LABELS]
@@ -34,7 +35,12 @@ def totals(log: Path, head_curves: pd.DataFrame) -> pd.DataFrame:
         found = pd.DataFrame(sums, blocks.index, ["lca", "se"])
         frames.append(blocks.join(found).assign(estimator=estimator))
         frames.append(heads.assign(estimator=estimator).merge(of_heads))
-    return pd.concat(frames, ignore_index=True)[["estimator", *LABELS, "lca", "se"]]
+    found = pd.concat(frames, ignore_index=True)[["estimator", *LABELS, "lca", "se"]]
+    if "trapezoid" in logs.estimators(log):
+        tokens, by_group = logs.group_tokens(log), (logs.block_groups(log), logs.head_groups(log))
+        errors = [mean_error(each.sum(axis=0, dtype=float), tokens) for each in chain(*by_group)]
+        found.loc[found["estimator"] == "trapezoid", "se"] = errors
+    return found
 
 
 def _sums(head_curves: pd.DataFrame) -> pd.DataFrame:

@@ -17,9 +17,8 @@ updates (see `cumulative_errors`):
 - what fitting a trend takes from the slow part of the noise is put back, in the covariances and in
   the leverage.
 
-Of the trapezoid's sum over all blocks that is the error of what is known of every update; the error
-of what the measured curvature adds comes from its being a sample (see `sampled_errors`), and the
-two are added as independent, since other batches make them.
+Of the trapezoid, whose text is fixed and in groups, all that is told has its error from how the
+groups differ instead (see `mean_error`).
 
 How many of 100 such intervals hold the truth, on series of known trend and noise, as measured by
 `python -m bench.intervals --repetitions 400` (a share of 95 % is uncertain by 1.1 %; of 125,000
@@ -50,7 +49,10 @@ from scipy.special import ndtri, stdtrit
 Floats = NDArray[np.float64]
 
 FEWEST = 20
-"""Windows, or batches, from which a standard error can be told; of fewer it is NaN."""
+"""Windows from which a standard error can be told; of fewer it is NaN."""
+
+FEWEST_BATCHES = 8
+"""The same of batches, or groups of them."""
 
 BEGIN = 0.02
 """Time runs as the logarithm of this share of the training, plus what is done."""
@@ -92,29 +94,15 @@ def sum_error(means: NDArray[np.floating], ends: NDArray[np.integer]) -> float:
     return float(cumulative_errors(means, ends)[-1])
 
 
-def sampled_errors(values: NDArray[np.floating], sizes: NDArray[np.floating]) -> Floats:
-    """Return the standard error of the sum of `sizes * values` up to each of the values.
-
-    Each stands for a stratum of so many updates, in order. Its error is told from its neighbours
-    (successive differences; Wolter 2007, chapter 8), which holds however heavy the tails are of
-    what is sampled, as those of the curvature are. NaN if they are fewer than `FEWEST`.
-    """
-    if len(values) < FEWEST:
-        return np.full(len(values), np.nan)
-    pairs = (sizes[1:] + sizes[:-1]) / 2 * np.diff(values)
-    variance = np.append(pairs[0], pairs) ** 2 / 2
-    return np.sqrt(np.cumsum(variance)) * _widening(len(values) / 2)
-
-
 def mean_error(values: NDArray[np.floating], weights: NDArray[np.floating]) -> float:
     """Return the standard error of the weighted mean of independent values.
 
     It is that of a ratio estimator: of a loss per token, the values being means of batches and the
     weights their tokens. Of the change of a loss the values are the changes of the batches, so that
-    what makes batches differ drops out. NaN if they are fewer than `FEWEST`.
+    what makes batches differ drops out. NaN if they are fewer than `FEWEST_BATCHES`.
     """
     number = len(values)
-    if number < FEWEST:
+    if number < FEWEST_BATCHES:
         return np.nan
     shares = weights / weights.sum()
     apart = shares * (values - shares @ values)

@@ -6,23 +6,23 @@ from fairseq.data import data_utils
 from fairseq.trainer import Trainer
 
 SEED = 0
-"""Of fixed batches and of dropout on them: the same in runs with different seeds."""
+"""Of dropout on fixed batches: the same in runs with different seeds."""
 
 BATCHES = 32
-"""The least number of fixed batches: their scatter tells how certain a loss is."""
+"""The least number of batches a loss is measured on: their scatter tells how certain it is."""
 
 BATCH = 1024
 """Tokens of a fixed batch, at most about; so many that any card holds them in float32."""
 
-FIXED_MASKS, FRESH_MASKS = 2**20, 2**21
-"""From these epochs on masks are drawn for fixed and for fresh batches: no training gets there."""
+MASKS = 2**20
+"""Masks are drawn as in epochs from this one on, and from its multiples: no training gets there."""
 
 
 class Text:
     """A subset of the data, from which batches are drawn: a copy that the training does not use.
 
-    What depends on the epoch, as the masks of a masked language model do, is drawn anew for every
-    batch, and never what was trained on. Raises `FileNotFoundError` if there is no such subset.
+    What depends on the epoch, as the masks of a masked language model do, is never what was trained
+    on. Raises `FileNotFoundError` if there is no such subset.
     """
 
     def __init__(self, trainer: Trainer, subset: str) -> None:
@@ -48,27 +48,21 @@ class Text:
         """About how many tokens the text has."""
         return round(self._length * len(self._indices))
 
-    def fixed(self, tokens: int) -> list[dict]:
-        """Return `BATCHES` batches or more with about `tokens` in all, the same ones each time.
+    def fixed(self, tokens: int, seed: int = 0, least: int = BATCHES) -> list[dict]:
+        """Return `least` batches or more with about `tokens` in all, by `seed` which.
 
-        Each sample comes once before one comes again.
+        They are the same ones each time. Each sample comes once before one comes again.
         """
-        number = max(BATCHES, -(-tokens // BATCH))
+        number = max(least, -(-tokens // BATCH))
         size = self._samples(tokens / number)
-        random, order = np.random.default_rng(SEED), np.array([], int)
+        random, order = np.random.default_rng(seed), np.array([], int)
         batches = []
         for batch in range(number):
             while len(order) < size:
                 order = np.concatenate([order, random.permutation(self._indices)])
             samples, order = order[:size], order[size:]
-            batches.append(self._batch(samples, FIXED_MASKS + batch))
+            batches.append(self._batch(samples, MASKS * (1 + seed) + batch))
         return batches
-
-    def fresh(self, tokens: int, seed: int, update: int) -> dict:
-        """Return a batch of about `tokens`, another one for every seed and update."""
-        random = np.random.default_rng([seed, update])
-        samples = random.choice(self._indices, self._samples(tokens))
-        return self._batch(samples, FRESH_MASKS + update)
 
     def _samples(self, tokens: float) -> int:
         """Return how many samples have about so many tokens."""

@@ -9,6 +9,9 @@ from fairseq.trainer import Trainer
 from .optimizer import NAMES
 from .session import Session
 
+STATE = "lca"
+"""What of a checkpoint's extra state is ours."""
+
 
 def install() -> None:
     """Wrap the methods of `Trainer`; without an optimizer of `NAMES` they do what they did.
@@ -51,14 +54,15 @@ def load_checkpoint(method: Callable, trainer: Trainer, *args, **kwargs):
     """Begin the log, or go on with it after the update that was restored."""
     extra_state = method(trainer, *args, **kwargs)
     _ = trainer.optimizer  # builds it, if nothing has yet
-    trainer.lca.resume(trainer.get_num_updates())
+    trainer.lca.resume(trainer.get_num_updates(), (extra_state or {}).get(STATE))
     return extra_state
 
 
-def save_checkpoint(method: Callable, trainer: Trainer, *args, **kwargs):
-    """Close the part first: no checkpoint without the rows up to its update."""
-    trainer.lca.close_part()
-    return method(trainer, *args, **kwargs)
+def save_checkpoint(method: Callable, trainer: Trainer, filename: str, extra_state: dict):
+    """Close the part first: no checkpoint without the rows up to its update. Keep what the log
+    goes on with."""
+    state = trainer.lca.close_part()
+    return method(trainer, filename, extra_state | {STATE: state and tuple(state)})
 
 
 def train_step(method: Callable, trainer: Trainer, *args, **kwargs):

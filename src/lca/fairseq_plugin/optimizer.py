@@ -17,12 +17,12 @@ class LcaConfig(FairseqDataclass):
     """What is recorded where."""
 
     lca_log: str = field(default=MISSING, metadata={"help": "folder of the LCA log"})
-    lca_curvature_every: int = field(
+    lca_trapezoid_every: int = field(
         default=0,
-        metadata={"help": "of at most so many updates measure the curvature of one (0: never)"},
+        metadata={"help": "follow the path in strides of at most so many updates (0: do not)"},
     )
-    lca_curvature_tokens: int = field(
-        default=1024, metadata={"help": "tokens of the batch that the curvature is measured on"}
+    lca_trapezoid_tokens: int = field(
+        default=8192, metadata={"help": "tokens of the fixed text on which it is followed"}
     )
     lca_probe_every: int = field(
         default=0,

@@ -14,10 +14,14 @@ from fairseq.trainer import Trainer
 from torch import Tensor
 
 from lca.blocks import Partition
-from lca.curvature import curvature
 from lca.probe import Integral, integrate
+from lca.trapezoid import GROUPS, Rise, trapezoid
 
 from .batches import SEED, Text, predicted_tokens
+
+
+SEED_OF_TEXT = 1
+"""Of the trapezoid: other text than what its sum is held against."""
 
 
 class Loss(NamedTuple):
@@ -135,24 +139,28 @@ class Probe:
         return model.losses(values, self._loss_batches, SEED)
 
 
-class Curvature:
-    """The curvature of updates (see `lca.curvature`) on fresh batches of about `tokens` each.
+class Trapezoid:
+    """The trapezoidal rule (see `lca.trapezoid`) on about `tokens` of the training text.
 
-    Dropout is on, as in the loss that is trained on. `seed` is that of the run.
+    They are fixed, others than those of `Probe`, and in groups. Dropout is on, as in the loss that
+    is trained on.
     """
 
-    def __init__(self, trainer: Trainer, partition: Partition, tokens: int, seed: int) -> None:
+    def __init__(self, trainer: Trainer, partition: Partition, tokens: int) -> None:
         self._partition = partition
         self.text = Text(trainer, trainer.cfg.dataset.train_subset)
-        self._tokens, self._seed = tokens, seed
+        batches = self.text.fixed(tokens, SEED_OF_TEXT, GROUPS)
+        self.groups = [batches[group::GROUPS] for group in range(GROUPS)]
+        padding = getattr(trainer.criterion, "padding_idx", None)
+        self.tokens = [sum(predicted_tokens(b, padding) for b in group) for group in self.groups]
+        """Predicted tokens of each group."""
 
     def measure(
-        self, model: Copy, before: Sequence[Tensor], after: Sequence[Tensor], update: int
-    ) -> Tensor:
-        """Return the curvature of an update, given its number and its parameters."""
-        batch = self.text.fresh(self._tokens, self._seed, update)
+        self, model: Copy, before: Sequence[Tensor], after: Sequence[Tensor]
+    ) -> list[Rise]:
+        """Return what a stride between these parameters did to the loss of each group."""
 
-        def gradients(values: Sequence[Tensor]) -> list[Tensor]:
-            return model.loss_and_gradients(values, [batch], dropout=update)[1]
+        def evaluate(values: Sequence[Tensor], group: int) -> tuple[float, list[Tensor]]:
+            return model.loss_and_gradients(values, self.groups[group], dropout=SEED + group)
 
-        return curvature(gradients, before, after, self._partition)
+        return trapezoid(evaluate, GROUPS, before, after, self._partition)

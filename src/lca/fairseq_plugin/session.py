@@ -1,16 +1,28 @@
 """What LCA does beside a fairseq training: measure and record its updates."""
 
+from typing import NamedTuple
+
+import torch
 from fairseq.trainer import Trainer
 from torch import Tensor
 
 from lca import LAGS
 from lca.allocation import check_total
 from lca.blocks import partition
-from lca.curvature import Schedule
 from lca.optimizers import LcaOptimizer
 from lca.recorder import EXTRA_UPDATES, Recorder
+from lca.trapezoid import Strides
 
-from .probe import Copy, Curvature, Loss, Probe
+from .probe import Copy, Loss, Probe, Trapezoid
+
+
+class Stride(NamedTuple):
+    """Where the stride began that the training is in."""
+
+    after: int
+    """The update before it, or 0."""
+    values: list[Tensor]
+    """The parameters there, in the memory of the host."""
 
 
 class Session:
@@ -23,10 +35,10 @@ class Session:
         self._trainer = trainer
         self._overflows = 0
         self._before: list[Tensor] | None = None
-        self._measured_for = 0
+        self._stride: Stride | None = None
         self.recorder: Recorder | None = None
         self.probe: Probe | None = None
-        self.curvature: Curvature | None = None
+        self.trapezoid: Trapezoid | None = None
         if trainer.is_data_parallel_master:
             self._start()
 
@@ -46,10 +58,10 @@ class Session:
         options, seed, blocks = cfg.optimizer, cfg.common.seed, partition(self._trainer._model)
         groups = list(LAGS)
         about = {"precision": _precision(cfg), "seed": seed}
-        if options.lca_curvature_every:
-            sizes = options.lca_curvature_tokens, seed
-            self.curvature = Curvature(self._trainer, blocks, *sizes)
-            groups.append("curvature")
+        if options.lca_trapezoid_every:
+            self.trapezoid = Trapezoid(self._trainer, blocks, options.lca_trapezoid_tokens)
+            groups.append("trapezoid")
+            about["trapezoid_tokens"] = self.trapezoid.tokens
         if options.lca_probe_every:
             sizes = options.lca_probe_tokens, options.lca_probe_loss_tokens
             self.probe = Probe(self._trainer, blocks, *sizes)
@@ -57,28 +69,29 @@ class Session:
             about["dropout_tokens"] = self.probe.loss_tokens
         self.recorder = Recorder(options.lca_log, blocks, about, groups)
 
-    def resume(self, update: int) -> None:
-        """Go on after `update` (0: begin), to which the trainer was restored."""
+    def resume(self, update: int, state: Stride | None) -> None:
+        """Go on after `update` (0: begin), to which the trainer was restored, with the `state` that
+        was kept beside it."""
         if not self.recorder:
             return
         self.recorder.resume(update)
-        if self.curvature:
+        if self.trapezoid:
             cfg = self._trainer.cfg
-            every, most = cfg.optimizer.lca_curvature_every, cfg.optimization.max_update
-            total = most - EXTRA_UPDATES if most else None
-            self._schedule = Schedule(cfg.common.seed, every, total)
+            every, most = cfg.optimizer.lca_trapezoid_every, cfg.optimization.max_update
+            self._strides = Strides(every, most - EXTRA_UPDATES if most else None)
+            is_continued = state is not None and update > 0  # and not begun anew from its model
+            self._stride = Stride(*state) if is_continued else self._new_stride(update)
 
-    def close_part(self) -> None:
-        """Write the rows so far."""
+    def close_part(self) -> Stride | None:
+        """Write the rows so far; return the state to be kept beside the trainer's."""
         if self.recorder:
             self.recorder.close_part()
+        return self._stride
 
     def before_update(self) -> None:
-        """Keep the parameters if the update that is about to be made will be measured."""
-        update = self._trainer.get_num_updates() + 1
-        self._measured_for = self._schedule.updates(update) if self.curvature else 0
-        is_measured = self._measured_for or self._is_probed(update)
-        self._before = [value.clone() for value in self.optimizer.values()] if is_measured else None
+        """Keep the parameters if the update that is about to be made will be probed."""
+        is_probed = self._is_probed(self._trainer.get_num_updates() + 1)
+        self._before = [value.clone() for value in self.optimizer.values()] if is_probed else None
 
     def count_overflow(self) -> None:
         """Remember a step that fairseq skipped."""
@@ -101,33 +114,45 @@ class Session:
             "overflows": self._overflows,
         }
         allocations = dict(self.optimizer.allocations)
+        ends_stride = self.trapezoid and self._strides.end_at(facts["update"])
+        model = Copy(self._trainer) if ends_stride or self._before is not None else None
         if self._before is not None:
-            self._measure(facts, allocations)
+            self._measure(model, facts, allocations)
+        if ends_stride:
+            self._end_stride(model, facts, allocations)
         self.recorder.record(facts, allocations)
         self._overflows, self._before = 0, None
 
-    def _measure(self, facts: dict, allocations: dict[str, Tensor]) -> None:
-        """Add what is due at this update."""
-        update, before, after = facts["update"], self._before, self.optimizer.values()
-        model = Copy(self._trainer)
-        if self._measured_for:
-            facts["curvature/updates"] = self._measured_for
-            allocations["curvature"] = self.curvature.measure(model, before, after, update)
-        if self._is_probed(update):
-            check_total(
-                allocations["own_batch"],
-                self.optimizer.gradients(),
-                before,
-                after,
-                self.optimizer.clip_coefficient,
-            )
-            for name, found in self.probe.integrate(model, before, after).items():
-                allocations[f"probe_{name}"] = found.allocation
-                for what in ("before", "after", "residual", "intervals"):
-                    facts[f"probe_{name}/{what}"] = getattr(found, what)
-            if update == 1:
-                facts |= _of_losses("before", self.probe.losses_with_dropout(model, before))
-            facts |= _of_losses("after", self.probe.losses_with_dropout(model, after))
+    def _measure(self, model: Copy, facts: dict, allocations: dict[str, Tensor]) -> None:
+        """Add what the probe finds of this update."""
+        before, after = self._before, self.optimizer.values()
+        check_total(
+            allocations["own_batch"],
+            self.optimizer.gradients(),
+            before,
+            after,
+            self.optimizer.clip_coefficient,
+        )
+        for name, found in self.probe.integrate(model, before, after).items():
+            allocations[f"probe_{name}"] = found.allocation
+            for what in ("before", "after", "residual", "intervals"):
+                facts[f"probe_{name}/{what}"] = getattr(found, what)
+        if facts["update"] == 1:
+            facts |= _of_losses("before", self.probe.losses_with_dropout(model, before))
+        facts |= _of_losses("after", self.probe.losses_with_dropout(model, after))
+
+    def _end_stride(self, model: Copy, facts: dict, allocations: dict[str, Tensor]) -> None:
+        """Add what the stride did that this update ends, and begin the next."""
+        update, after = facts["update"], self.optimizer.values()
+        before = [old.to(new.device) for old, new in zip(self._stride.values, after, strict=True)]
+        rises = self.trapezoid.measure(model, before, after)
+        facts["trapezoid/updates"] = update - self._stride.after
+        facts["trapezoid/changes"] = [rise.change for rise in rises]
+        allocations["trapezoid"] = torch.stack([rise.allocation for rise in rises])
+        self._stride = self._new_stride(update)
+
+    def _new_stride(self, update: int) -> Stride:
+        return Stride(update, [value.to("cpu", copy=True) for value in self.optimizer.values()])
 
     def _is_probed(self, update: int) -> bool:
         """Tell whether an update is probed: the first, whose start is the untrained model, and

@@ -1,0 +1,102 @@
+"""The trapezoidal rule along the path of a training: an allocation that adds up.
+
+The change of the loss from theta_0 to theta_T is the integral of the gradient along any path from
+one to the other, and so is, term by term, what each parameter did to it (Lan et al. 2019, section
+2). The path of a training is followed in strides of a few updates. Each is allocated by the
+trapezoidal rule: the mean of the gradients at its ends, times the displacement between them. The
+gradients are of some fixed text, the same at both ends and all along, with the same masks of
+dropout: hence what is allocated adds up to the change of the loss on this text, but for what the
+rule itself is off. That is known, since the loss at the ends is; where it is more than a little, a
+third gradient, in the middle, makes it Simpson's rule.
+
+No use is made of the batches that are trained on. A gradient of the next batch, which costs
+nothing, is unbiased only while no text comes twice: what a model learns of a text by heart, it
+learns in the very step that is made of it, and forgets again until its turn comes; the next batch
+is the text whose turn comes, and shows the forgetting alone.
+
+The text is in groups, each allocated by itself: how they differ says how uncertain everything that
+is told from them is (random groups; Wolter 2007, chapter 2).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+from .allocation import allocate
+from .blocks import Partition
+
+DENSE = 8
+"""The strides grow by an update each so many updates: most of the path is behind the first."""
+
+GROUPS = 8
+"""Into which the text is divided."""
+
+
+TOLERANCE, LEAST = 0.01, 1e-5
+"""How far the trapezoidal rule may be off: as a share of the larger of its terms, in nats."""
+
+
+class Strides:
+    """Where strides end in the updates 1..`total` (None: without end).
+
+    They begin with single updates and grow to `longest`; the last ends at `total`.
+    """
+
+    def __init__(self, longest: int, total: int | None = None) -> None:
+        self._longest, self._total = longest, total
+        self._end = 0
+
+    def end_at(self, update: int) -> bool:
+        """Return whether a stride ends with `update`.
+
+        To be asked in the order of the updates, but any may be left out or asked again.
+        """
+        while self._end < update:
+            self._end += min(self._longest, 1 + self._end // DENSE)
+        return update in (self._end, self._total)
+
+
+class Rise(NamedTuple):
+    """What a stride did to the loss of a group of text."""
+
+    allocation: Tensor
+    """`(cells, 4)`, see `allocation`."""
+    change: float
+    """Of the loss, as measured, in nats per predicted token."""
+
+
+Evaluate = Callable[[Sequence[Tensor], int], tuple[float, list[Tensor]]]
+"""From parameters and the number of a group to its mean loss and the gradients."""
+
+
+def trapezoid(
+    evaluate: Evaluate,
+    groups: int,
+    before: Sequence[Tensor],
+    after: Sequence[Tensor],
+    partition: Partition,
+) -> list[Rise]:
+    """Allocate the loss change from parameters `before` to `after`, group by group.
+
+    `evaluate` takes the same text with the same masks of dropout each time it is given a group.
+    Parameters and gradients are flat float32, in the order of the partition.
+    """
+    moved = [new - old for old, new in zip(before, after, strict=True)]
+    middle = [old + move / 2 for old, move in zip(before, moved, strict=True)]
+    found = []
+    for group in range(groups):
+        (loss, start), (loss_after, end) = (evaluate(values, group) for values in (before, after))
+        change = loss_after - loss
+        mean = [(one + other) / 2 for one, other in zip(start, end, strict=True)]
+        terms = [_dot(gradients, moved) for gradients in (start, end)]
+        off = abs(sum(terms) / 2 - change)
+        if off > max(TOLERANCE * max(map(abs, terms)), LEAST):
+            _, inner = evaluate(middle, group)
+            mean = [(outer + 2 * g) / 3 for outer, g in zip(mean, inner, strict=True)]
+        found.append(Rise(allocate(mean, moved, partition), change))
+    return found
+
+
+def _dot(gradients: Sequence[Tensor], moved: Sequence[Tensor]) -> float:
+    return sum(float(g @ move) for g, move in zip(gradients, moved, strict=True))
