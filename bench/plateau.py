@@ -3,9 +3,10 @@
 Trains tiny models of the three objectives through fairseq and the plugin, at a constant learning
 rate, on the bundled text, and holds what the log's estimators add up to against the change of the
 loss on the whole training text. On a plateau that change is a small remainder of large terms: an
-estimator with a bias of one sign drifts away. Then, at an early and a late update, the curvature
-is measured on many small batches and on the whole text. Prints Markdown tables, with standard
-errors. At full length it takes about an hour of one core; run it by hand.
+estimator with a bias of one sign drifts away. With little text (`--pairs`) it is read many times.
+Then, from an early and a late update on, what strides are allocated on the whole text is held
+against the change of its loss: that is the bias, for which text is taken is chance. Prints Markdown
+tables, with standard errors. At full length it takes about an hour of one core; run it by hand.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 
 ROOT = Path(__file__).parents[1]
@@ -100,8 +102,8 @@ class Training:
         self.folder = folder
         self.trainer, _ = start(data, folder, objective, *options, optimizer=name)
         self._samples = self._endless()
-        self.text, self.tokens = self.trainer.lca.trapezoid.text, tokens
-        self.whole = self.text.fixed(self.text.tokens)
+        text = self.trainer.lca.trapezoid.text
+        self.whole = text.fixed(text.tokens)
 
     def _endless(self) -> Iterator[list[dict]]:
         """Yield the samples of one update after the other, shuffled in every epoch."""
@@ -135,27 +137,15 @@ def change(before, after) -> Sum:
     return Sum(mean, np.sqrt(((moved - mean * tokens) ** 2).sum()) / tokens.sum())
 
 
-def summed(series: np.ndarray) -> Sum:
-    """Return the sum over the updates, with its error from the differences of successive blocks.
-
-    Blocks are longer than what is correlated in time; differences leave out the trend.
-    """
-    block = max(1, len(series) // 60)
-    blocks = series[: len(series) // block * block].reshape(-1, block).sum(axis=1)
-    return Sum(series.sum(), math.sqrt((np.diff(blocks) ** 2).sum() / 2))
-
-
-def estimates(folder: Path, updates: int) -> dict[str, np.ndarray]:
-    """Return what each estimator of the log makes of each of the first updates, all blocks."""
-    from lca.analysis import logs
+def estimates(folder: Path, updates: int) -> dict[str, pd.DataFrame]:
+    """Return what each estimator of the log adds up to after each of the first updates, all blocks,
+    and its standard error: frames with the columns lca and lca_se."""
+    from lca.analysis.completeness import sums
     from lca.recorder import consolidate
 
     log = folder / "log.parquet"
     consolidate(folder / "log", log, updates)
-    return {
-        name: sum(row.astype(float) for row in logs.block_rows(log, name, "sum"))
-        for name in logs.estimators(log)
-    }
+    return sums(log)
 
 
 def plateau(training: Training, lengths: list[int]) -> Iterator[tuple]:
@@ -168,63 +158,59 @@ def plateau(training: Training, lengths: list[int]) -> Iterator[tuple]:
     training.trainer.lca.close_part()
     found = estimates(training.folder, max(lengths))
     for length, loss in losses.items():
-        sums = {name: summed(row[:length]) for name, row in found.items()}
+        sums = {name: Sum(*frame.loc[length]) for name, frame in found.items()}
         yield length, change(begin, loss), sums
 
 
 class Frozen(NamedTuple):
-    """What is known of a single step, in nats per predicted token."""
+    """What is known of a stride on the whole text, in nats per predicted token."""
 
     start: float
-    """The term at its start, g * dtheta, with the gradient of the whole text."""
-    curvature: float
-    """The curvature of the whole text."""
-    small: np.ndarray
-    """The curvature as small batches find it."""
+    """The term at its start, g * dtheta."""
+    rises: list
+    """What was allocated, and the change of the loss, batch by batch."""
 
 
-def frozen(training: Training, at: list[int], steps: int, repeats: int) -> Iterator[list[Frozen]]:
-    """For each of the updates `at`, yield what is known of the `steps` that begin with it."""
+def frozen(training: Training, at: list[int], strides: int, every: int) -> Iterator[list[Frozen]]:
+    """For each of the updates `at`, yield what is known of the strides that begin after it."""
+    from lca.trapezoid import trapezoid
+
+    partition = training.trainer.lca.recorder.partition
     done = 0
     for first in at:
-        while done < first - 1:
+        while done < first:
             training.update()
             done += 1
         found = []
-        for done in range(first, first + steps):
+        for _ in range(strides):
             before = training.values()
-            training.update()
-            found.append(_of_step(training, before, training.values(), done, repeats))
+            for _ in range(every):
+                training.update()
+            done += every
+            after, model = training.values(), training.copy()
+            slope = model.loss_and_gradients(before, training.whole, dropout=0)[1]
+            pairs = zip(slope, before, after, strict=True)
+            term = sum(float(g @ (new - old)) for g, old, new in pairs)
+
+            def evaluate(values: list, group: int, model=model):
+                return model.loss_and_gradients(values, [training.whole[group]], dropout=group)
+
+            rises = trapezoid(evaluate, len(training.whole), before, after, partition)
+            found.append(Frozen(term, rises))
         yield found
 
 
-def _of_step(training: Training, before: list, after: list, update: int, repeats: int) -> Frozen:
-    from lca.curvature import curvature
-
-    model, text = training.copy(), training.text
-    partition = training.trainer.lca.recorder.partition
-
-    def measured(batches: list[dict]) -> float:
-        found = curvature(
-            lambda values: model.loss_and_gradients(values, batches)[1], before, after, partition
-        )
-        return float(found[:, 0].sum())
-
-    slope = model.loss_and_gradients(before, training.whole)[1]
-    terms = [float(g @ (new - old)) for g, old, new in zip(slope, before, after, strict=True)]
-    drawn = [[text.fresh(training.tokens, seed, update)] for seed in range(1, repeats + 1)]
-    return Frozen(sum(terms), measured(training.whole), np.array([measured(b) for b in drawn]))
-
-
-def bias(steps: list[Frozen]) -> tuple[float, Sum]:
-    """Return the mean term at the start, and how far the curvature by small batches is off, in
-    percent of the curvature: the term itself may be next to nothing on a plateau."""
-    start = np.mean([step.start for step in steps])
-    whole = np.mean([step.curvature for step in steps])
-    apart = [step.small.mean() - step.curvature for step in steps]
-    errors = [step.small.var(ddof=1) / len(step.small) for step in steps]
-    error = math.sqrt(sum(errors)) / len(steps)
-    return start, Sum(100 * np.mean(apart) / whole, 100 * error / abs(whole))
+def bias(strides: list[Frozen]) -> tuple[float, Sum]:
+    """Return the mean term at the start, and how far what is allocated is off, in percent of it:
+    the change of the loss itself may be next to nothing on a plateau."""
+    start = np.mean([stride.start for stride in strides])
+    off = [
+        np.mean([float(rise.allocation[:, 0].sum()) - rise.change for rise in stride.rises])
+        for stride in strides
+    ]
+    share = 100 / abs(start)
+    error = np.std(off, ddof=1) / math.sqrt(len(off))
+    return start, Sum(share * float(np.mean(off)), share * error)
 
 
 def main() -> None:
@@ -234,12 +220,11 @@ def main() -> None:
     parser.add_argument("--objectives", nargs="+", default=["mlm", "clm", "mt"])
     parser.add_argument("--optimizers", nargs="+", default=["adam"], choices=RATES)
     parser.add_argument("--pairs", type=int, help="of the bundled text, by default all")
-    parser.add_argument("--every", type=int, default=8, help="updates of a stratum")
-    parser.add_argument("--tokens", type=int, default=64, help="of a batch for curvature")
+    parser.add_argument("--every", type=int, default=16, help="updates of a stride")
+    parser.add_argument("--tokens", type=int, default=8192, help="of the trapezoid's text")
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--only", choices=["plateau", "frozen"])
-    parser.add_argument("--steps", type=int, default=5, help="updates at each frozen state")
-    parser.add_argument("--repeats", type=int, default=40, help="batches for each of them")
+    parser.add_argument("--strides", type=int, default=10, help="from each frozen state")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     lengths = sorted({max(1, arguments.updates // part) for part in (6, 2, 1)})
@@ -258,21 +243,17 @@ def main() -> None:
                     row = [f"{objective}, {rule}", f"{length:,}", true, *cells]
                     print(f"| {' | '.join(map(str, row))} |", flush=True)
         if arguments.only != "plateau":
-            print(
-                "\n| model | updates | start of the step | curvature by small batches, bias in % |"
-            )
+            print("\n| model | updates | term at the start | what is allocated is off by, in % |")
             print("|---|---|---|---|", flush=True)
             for objective, rule in cases:
                 place = folder / f"frozen-{objective}-{rule}"
-                training = Training(folder, place, objective, rule, 0.0, *sampling)
+                training = Training(folder, place, objective, rule, arguments.dropout, *sampling)
                 at = [20, max(40, arguments.updates // 2)]
-                found = frozen(training, at, arguments.steps, arguments.repeats)
-                for first, steps in zip(at, found, strict=True):
-                    start, apart = bias(steps)
-                    updates = f"{first}–{first + arguments.steps - 1}"
-                    print(
-                        f"| {objective}, {rule} | {updates} | {start:.5f} | {apart} |", flush=True
-                    )
+                every, strides = arguments.every, arguments.strides
+                for first, found in zip(at, frozen(training, at, strides, every), strict=True):
+                    start, off = bias(found)
+                    updates = f"{first + 1:,}–{first + strides * every:,}"
+                    print(f"| {objective}, {rule} | {updates} | {start:.5f} | {off} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 The library knows nothing of Snakemake, and only `fairseq_plugin` knows of fairseq. From the ground
 up: `blocks` (which parameter belongs to which block), `allocation` (the sums), `optimizers` (Adam
-and SGD that allocate while they update), `probe` and `curvature` (what is measured at some updates
-on batches of their own), `recorder` (the log), `analysis` (from the log to frames), `plot` (from
+and SGD that allocate while they update), `trapezoid` and `probe` (what is measured now and then, on
+text of their own), `recorder` (the log), `analysis` (from the log to frames), `plot` (from
 frames to pictures). What a training needs is here by name: `lca.AdamW` and so on.
 """
 
@@ -37,8 +37,8 @@ LAGS = {"own_batch": 0, "next_batch": 1}
 """What is recorded at every update: displacements times a gradient so many updates later."""
 
 ESTIMATORS = ("own_batch", "next_batch", "trapezoid", "probe")
-"""What is analysed; see `lca.allocation`. The trapezoid is made of next_batch and the curvature,
-which like `probe` is measured at scheduled updates only; see `lca.curvature` and `lca.probe`."""
+"""What is analysed; see `lca.allocation`. Of the trapezoid there is a value for every stride of some
+updates, of `probe` for scheduled updates only; see `lca.trapezoid` and `lca.probe`."""
 
 PROBES = ("train", "held_out")
 """The fixed batches that the probe integrates over."""

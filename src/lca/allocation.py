@@ -13,19 +13,19 @@ Which gradient is a matter of the estimator:
                shrink as training goes on, so that sums grow with the number of updates.
 `next_batch`   of the next update's batch, at theta_(t+1): free, since the next update computes it
                anyway. That batch had no part in the step, so it is unbiased for the end of the
-               step, whatever the optimizer; but the end overlooks half of how the gradient turns
-               during the step, always with one sign where the loss is convex along it.
-`trapezoid`    next_batch less half the curvature (see `curvature`): the mean of the terms at both
-               ends. Exact for a quadratic loss, unbiased but for the third order in dtheta for any
-               other, for every optimizer: that the displacement is linear in the gradient, as SGD's
-               is and Adam's is not, is nowhere assumed.
-`probe`        of fixed batches, along the step by Simpson's rule (see `probe`).
+               step, whatever the optimizer, as long as no text comes twice (see below); but the end
+               overlooks half of how the gradient turns during the step, always with one sign where
+               the loss is convex along it.
+`trapezoid`    of fixed training text, at both ends of a stride of some updates (see `trapezoid`):
+               it adds up to the change of the loss on this text, whatever the optimizer and however
+               often text is read again.
+`probe`        of fixed batches, along a single step by Simpson's rule (see `probe`).
 
-Unbiased means on average over what batches were drawn. A single update's values are mostly the
-noise of a single batch; sums over many updates mean something, and how much their scatter tells.
-Batches "had no part in the step" as long as text is not seen again and again: of a model that
-learns its training text by heart, next_batch and the trapezoid tell the loss on text that is about
-to be seen, not on what has just been.
+A single update's own_batch or next_batch is mostly the noise of a single batch; sums over many
+updates mean something, and how much their scatter tells. Once text is read again, the next batch is
+no longer like all others: what is learned of a text by heart is learned in the step that is made of
+it, where own_batch sees it, in one batch of many and without an end; until its turn comes again it
+is forgotten in part, and that is what next_batch sees of it.
 
 Another remedy for own_batch, either half of a batch with the step that the other half alone would
 make, is unbiased at theta_t for SGD only: Adam divides by the root of a mean of squares, which half

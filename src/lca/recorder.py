@@ -89,11 +89,12 @@ def columns(partition: Partition, group: str) -> list[str]:
 
 
 def values(partition: Partition, group: str, allocation: Tensor) -> list[Any]:
-    """Return an allocation, of several groups of text `(groups, cells, 4)`, as the values of
-    `columns`."""
+    """Return an allocation as the values of `columns`; one of several groups of text, `(groups,
+    cells, 4)`, as a list for each column."""
     allocation = allocation.cpu()
     if allocation.ndim == 3:
-        return [list(each) for each in zip(*(values(partition, group, a) for a in allocation))]
+        by_group = [values(partition, group, each) for each in allocation]
+        return [list(column) for column in zip(*by_group, strict=True)]
     blocks = per_block(allocation, partition)
     blocks[:, :2] = _rounded(blocks[:, :2], BITS["block"])
     row = blocks[:, : len(statistics(group))].T.flatten().tolist()
@@ -143,26 +144,17 @@ class Recorder:
 
         Raises `ValueError` for what there are no columns for.
         """
-        self.rows.append(self._row(facts | {"seconds": time.time()}, allocations))
-
-    def amend(self, facts: dict[str, Any], allocations: dict[str, Tensor]) -> None:
-        """Add to the row of the last update, whose part must not be closed, what is known later."""
-        later = self._row(facts, allocations)
-        self.rows[-1] = [
-            old if new is None else new for old, new in zip(self.rows[-1], later, strict=True)
-        ]
-
-    def _row(self, facts: dict[str, Any], allocations: dict[str, Tensor]) -> list[Any]:
         unknown = (facts.keys() - FACTS.keys()) | (allocations.keys() - self.columns.keys())
         if unknown:
             raise ValueError(f"the log has no columns for {', '.join(sorted(unknown))}")
+        facts = facts | {"seconds": time.time()}
         row = [facts.get(name) for name in FACTS]
         for group, names in self.columns.items():
             if group in allocations:
                 row += values(self.partition, group, allocations[group])
             else:
                 row += [None] * len(names)
-        return row
+        self.rows.append(row)
 
     def close_part(self) -> None:
         """Write the rows since the last part as a part of their own, durably, and forget them."""

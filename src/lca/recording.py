@@ -89,14 +89,13 @@ class Recording:
         sizes = {"dropout_tokens": [1] * len(sample), "trapezoid_tokens": [1] * self._groups}
         about = (sizes if sample else {}) | (about or {})
         self._recorder = Recorder(folder, optimizer.partition, about, groups)
-        self._start_of_stride: tuple[int, list[Tensor]] = (0, [])
         self._is_resumed = False
         self._before: list[Tensor] | None = None
         self._gradient_norm: float | Tensor | None = None
         self._handles = [
             optimizer.register_step_pre_hook(lambda *_: self._before_update()),
             optimizer.register_step_post_hook(lambda *_: self._after_update()),
-            optimizer.register_state_dict_pre_hook(lambda *_: self._close_part()),
+            optimizer.register_state_dict_pre_hook(lambda *_: self._recorder.close_part()),
             optimizer.register_load_state_dict_post_hook(lambda *_: self._forget()),
         ]
 
@@ -126,7 +125,8 @@ class Recording:
         self.stop()
         if not self._is_first_worker():
             return self.log
-        self._close_part()
+        self._recorder.close_part()
+        self._optimizer.param_groups[0].pop("lca_stride", None)
         updates = self._optimizer.param_groups[0].pop("lca_updates", 0)
         consolidate(self._recorder.folder, self.log, updates - EXTRA_UPDATES)
         return self.log
@@ -147,7 +147,8 @@ class Recording:
         if not self._is_resumed:
             self._recorder.resume(self.updates)
             self._strides = Strides(self._trapezoid_every, self._total)
-            self._begin_stride()
+            if not self.updates:
+                self._begin_stride(0)
             self._is_resumed = True
         update = self.updates + 1
         is_first = update == 1
@@ -179,13 +180,13 @@ class Recording:
         }
         if self._is_loss_due:
             facts |= self._losses()
+        if self._loss and self._strides.end_at(update):
+            self._end_stride(facts, allocations)
         self._recorder.record(facts, allocations)
         optimizer.param_groups[0]["lca_updates"] = update
         self._before, self._gradient_norm, optimizer.clip_coefficient = None, None, 1.0
-        if self._strides.end_at(update):
-            self._end_stride()
         if update % ROWS == 0:
-            self._close_part()
+            self._recorder.close_part()
 
     def _losses(self) -> dict[str, Any]:
         """Return the loss of the sample after the update, and before it if it is the first."""
@@ -198,34 +199,25 @@ class Recording:
                 facts[f"dropout/{when}_by_batch"] = losses
         return facts
 
-    def _begin_stride(self) -> None:
-        """Keep the parameters, in the memory of the host."""
+    def _begin_stride(self, update: int) -> None:
+        """Keep the parameters after an update, in the memory of the host, where checkpoints find
+        them."""
         if self._loss:
             values = [value.to("cpu", copy=True) for value in self._optimizer.values()]
-            self._start_of_stride = self.updates, values
+            self._optimizer.param_groups[0]["lca_stride"] = update, values
 
-    def _end_stride(self) -> None:
-        """Add to the last row what the updates since the last stride did; begin the next."""
-        first, values = self._start_of_stride
+    def _end_stride(self, facts: dict[str, Any], allocations: dict[str, Tensor]) -> None:
+        """Add what the stride did that this update ends, and begin the next."""
         loss, partition = self._loss, self._optimizer.partition
-        if loss is None or partition is None or first >= self.updates:
-            return
+        assert loss is not None and partition is not None
+        first, values = self._optimizer.param_groups[0]["lca_stride"]
         after = self._optimizer.values()
         before = [old.to(new.device) for old, new in zip(values, after, strict=True)]
         rises = trapezoid(loss.with_gradients, self._groups, before, after, partition)
-        facts = {
-            "trapezoid/updates": self.updates - first,
-            "trapezoid/changes": [rise.change for rise in rises],
-        }
-        found = torch.stack([rise.allocation.cpu() for rise in rises])
-        self._recorder.amend(facts, {"trapezoid": found})
-        self._begin_stride()
-
-    def _close_part(self) -> None:
-        """Write the rows so far. A stride ends with them: after a restart, it could not."""
-        if self._recorder.rows:
-            self._end_stride()
-        self._recorder.close_part()
+        facts["trapezoid/updates"] = facts["update"] - first
+        facts["trapezoid/changes"] = [rise.change for rise in rises]
+        allocations["trapezoid"] = torch.stack([rise.allocation.cpu() for rise in rises])
+        self._begin_stride(facts["update"])
 
 
 class _SampleLoss(nn.Module):

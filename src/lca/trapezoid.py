@@ -52,9 +52,11 @@ class Strides:
 
         To be asked in the order of the updates, but any may be left out or asked again.
         """
+        if self._total is not None and update >= self._total:
+            return update == self._total
         while self._end < update:
             self._end += min(self._longest, 1 + self._end // DENSE)
-        return update in (self._end, self._total)
+        return update == self._end
 
 
 class Rise(NamedTuple):

@@ -91,7 +91,9 @@ def _check_strides(log: Path) -> None:
     lengths = logs.facts(log)["trapezoid/updates"].dropna()
     wrong = lengths.index != lengths.cumsum()
     if wrong.any():
-        raise LogError(f"{log}: update {lengths.index[wrong][0]}: trapezoid/updates is out of place")
+        raise LogError(
+            f"{log}: update {lengths.index[wrong][0]}: trapezoid/updates is out of place"
+        )
     names = [name for name in pq.read_schema(log).names if name.startswith("trapezoid/sum/")]
     groups = np.zeros(logs.count_updates(log), int)
     groups[lengths.index - 1] = len(logs.group_tokens(log))

@@ -301,8 +301,8 @@ def test_other_languages_are_refused(code):
         ({"main_runs": {"clm": "europarl/clm/fr"}}, r"main_runs.clm: unknown value .*clm/fi"),
         ({"main_runs": {"clm": "europarl/mlm/en"}}, r"main_runs.clm: unknown value"),
         (
-            {"figures": {"also": ["trapezoid"]}, "training": {"trapezoid": False}},
-            r"trapezoid: not recorded by variant base; with `training.trapezoid: true`",
+            {"figures": {"also": ["trapezoid"]}, "training": {"trapezoid": {"every": 0}}},
+            r"trapezoid: not recorded by variant base; with `training.trapezoid.every` above 0",
         ),
     ],
 )

@@ -8,28 +8,34 @@ from bench import plateau
 
 pytestmark = pytest.mark.slow
 
-UPDATES = 240
+UPDATES = 160
 
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory):
-    return plateau.write_text(tmp_path_factory.mktemp("text"), 4000)
+    return plateau.write_text(tmp_path_factory.mktemp("text"), 500)
 
 
-def test_sums_over_a_training_are_the_change_of_the_loss(text, tmp_path):
-    training = plateau.Training(text, tmp_path, "clm", "adam", dropout=0.1, every=4, tokens=64)
+def trained(text, folder, objective="clm", rule="adam"):
+    return plateau.Training(text, folder, objective, rule, dropout=0.1, every=16, tokens=4096)
+
+
+@pytest.mark.parametrize("objective", plateau.LAYERS)
+def test_sums_over_a_training_are_the_change_of_the_loss(text, tmp_path, objective):
+    """Of a text that is read several times."""
+    training = trained(text, tmp_path, objective)
     ((length, true, sums),) = plateau.plateau(training, [UPDATES])
-    assert length == UPDATES and true.value < -1 and true.error < 0.05
+    assert length == UPDATES and true.value < -0.5 and true.error < 0.05
     found = sums["trapezoid"]
     assert abs(found.value - true.value) < 4 * math.hypot(found.error, true.error)
-    assert found.error < 0.15 * -true.value
+    assert found.error < 0.1 * -true.value
     assert sums["own_batch"].value < 3 * true.value
 
 
 @pytest.mark.parametrize("rule", plateau.RATES)
-def test_small_batches_find_the_curvature_of_the_whole_text(text, tmp_path, rule):
-    training = plateau.Training(text, tmp_path, "clm", rule, dropout=0.0, every=4, tokens=64)
-    (steps,) = plateau.frozen(training, [15], steps=2, repeats=40)
-    start, apart = plateau.bias(steps)
+def test_strides_on_the_whole_text_are_the_change_of_its_loss(text, tmp_path, rule):
+    training = trained(text, tmp_path, rule=rule)
+    (strides,) = plateau.frozen(training, [15], strides=2, every=8)
+    start, off = plateau.bias(strides)
     assert start < 0
-    assert abs(apart.value) < 4 * apart.error and apart.error < 25  # percent
+    assert abs(off.value) < 1  # percent

@@ -5,6 +5,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy.stats import norm
+from scipy.stats import t as student
 
 import synthetic
 from closer_look.analysis.losses import losses
@@ -30,11 +32,14 @@ def log(tmp_path_factory):
 @pytest.fixture(scope="module")
 def raw(log):
     """All columns, in double precision, by pandas alone."""
-    return pd.read_parquet(log).set_index("update").astype(float)
+    frame = pd.read_parquet(log).set_index("update")
+    lists = [name for name in frame if frame[name].dtype == object]
+    return frame.astype(dict.fromkeys(frame.columns.difference(lists), float))
 
 
-def write_log(path, sums, updates=None, strata=None, **groups):
-    """Write a log of the own-batch sums of blocks, called by their component, and other groups."""
+def write_log(path, sums, updates=None, trapezoid=None, strides=None, changes=None, **groups):
+    """Write a log of the own-batch sums of blocks, called by their component, and other groups; of
+    the trapezoid with two groups of text, of which the second has thrice the tokens."""
     names = list(sums)
     blocks = [
         {"name": name, "stack": "model", "layer": 0, "component": name, "heads": 1, "elements": 8}
@@ -42,12 +47,17 @@ def write_log(path, sums, updates=None, strata=None, **groups):
     ]
     length = len(sums[names[0]])
     arrays = {"update": pa.array(updates or range(1, length + 1), pa.int32())}
-    if strata:
-        arrays["curvature/updates"] = pa.array(strata, pa.int32())
+    if trapezoid:
+        lists = {f"sum/{name}": values for name, values in trapezoid.items()} | {"changes": changes}
+        arrays["trapezoid/updates"] = pa.array(strides, pa.int32())
+        for name, values in lists.items():
+            arrays[f"trapezoid/{name}"] = pa.array(values, pa.list_(pa.float32()))
     for group, of_blocks in {"own_batch": sums, **groups}.items():
         for name, values in of_blocks.items():
             arrays[f"{group}/sum/{name}"] = pa.array(values, pa.float32())
-    table = pa.table(arrays).replace_schema_metadata({"blocks": json.dumps(blocks), "about": "{}"})
+    metadata = {"blocks": blocks, "about": {"trapezoid_tokens": [1, 3]}}
+    metadata = {name: json.dumps(value) for name, value in metadata.items()}
+    table = pa.table(arrays).replace_schema_metadata(metadata)
     pq.write_table(table, path)
     return path
 
@@ -86,64 +96,43 @@ def test_a_mean_is_not_lost_in_rounding():
     assert Windows(len(row), most=1).mean(row)[0] == np.float32(0.1)
 
 
-def slope_of(raw):
-    """The slope of the curvature over next-batch less own-batch, by a library."""
-    lags = ("next_batch", "own_batch", "curvature")
-    end, own, curvature = (
-        raw.filter(regex=f"^{lag}/sum/[^/]+$").sum(axis="columns") for lag in lags
-    )
-    weights = raw["curvature/updates"].fillna(0)
-    at = weights > 0
-    return np.polyfit((end - own)[at], curvature[at], 1, w=np.sqrt(weights[at]))[0]
-
-
 def test_totals_are_the_sums_of_the_columns(log, raw):
     found = totals(log, head_curves(log))
     assert list(found) == ["estimator", *LABELS, "head", "elements", "lca", "se"]
-    sums = raw.sum()
-    expected = {
-        name: sums[name]
-        for name in sums.index
-        if name.startswith(("own_batch/sum", "next_batch/sum"))
-    }
-    strata = raw["curvature/updates"]
-    slope = slope_of(raw)
-    for name in [name for name in sums.index if name.startswith("curvature/sum")]:
-        end, own = (raw[name.replace("curvature", lag)] for lag in ("next_batch", "own_batch"))
-        told = slope * (end - own)
-        left = ((raw[name] - told) * strata).sum()  # as those measured stand for all updates
-        expected[name.replace("curvature", "trapezoid")] = end.sum() - (told.sum() + left) / 2
+    expected = raw.filter(regex="^(own_batch|next_batch)/sum").sum().to_dict()
+    tokens = np.array(synthetic.GROUP_TOKENS)
+    errors = {}
+    for name in [name for name in raw if name.startswith("trapezoid/sum")]:
+        by_group = np.sum(raw[name].dropna().tolist(), axis=0)
+        expected[name] = (by_group * tokens).sum() / tokens.sum()
+        apart = tokens * (by_group - expected[name])
+        error = np.sqrt(8 / 7 * (apart**2).sum()) / tokens.sum()
+        errors[name] = error * student.ppf(0.975, 7) / norm.ppf(0.975)
     assert len(found) == len(expected)
     for row in found.itertuples():
         name = f"{row.estimator}/sum/{row.stack}.{row.layer}.{row.component}"
-        assert row.lca == pytest.approx(
-            expected[f"{name}/{row.head}" if row.head else name], rel=1e-5, abs=1e-6
-        )
+        name = f"{name}/{row.head}" if row.head else name
+        assert row.lca == pytest.approx(expected[name], rel=1e-5, abs=1e-6)
+        if row.estimator == "trapezoid":
+            assert row.se == pytest.approx(errors[name], rel=1e-4)
 
 
-def test_curvature_stands_for_its_whole_stratum(tmp_path):
-    """Also for the updates after the last stratum that is measured in the log."""
-    ends, curvature = {"w1": [-1.0] * 7}, {"w1": [2, None, None, 4, 6, None, None]}
-    strata = [1, None, None, 3, 2, None, None]
+def test_what_a_stride_did_is_spread_over_its_updates(tmp_path):
+    """Also over those after the last stride that ends in the log."""
     path = tmp_path / "log.parquet"
-    write_log(path, {"w1": [0] * 7}, next_batch=ends, curvature=curvature, strata=strata)
+    w1 = [[2, 4], None, None, [-3, 3], [0, -4], None]
+    strides = [1, None, None, 3, 1, None]
+    changes = [[2, 4], None, None, [-3, 2], [0, -4], None]
+    write_log(path, {"w1": [0] * 6}, trapezoid={"w1": w1}, strides=strides, changes=changes)
     found = curves(path).set_index("estimator")
-    assert found.loc["trapezoid", "sum"].tolist() == [-2, -3, -3, -3, -4, -4, -4]
+    # The second group has thrice the tokens of the first.
+    assert found.loc["trapezoid", "sum"].tolist() == [3.5, 0.5, 0.5, 0.5, -3, -3]
     assert found.loc["trapezoid", ["positive", "helping", "hurting"]].isna().all(axis=None)
-    write_log(path, {"w1": [0] * 7}, next_batch=ends)
-    assert logs.estimators(path) == ["own_batch", "next_batch"]
-
-
-def test_a_jump_that_was_not_measured_is_told_from_both_batches(tmp_path):
-    own, end = -np.linspace(1, 2, 60), np.linspace(0, 1, 60)
-    end[43] = 9  # the step overshot
-    curvature = [value if row % 3 == 2 else None for row, value in enumerate((end - own) / 4)]
-    strata = [3 if row % 3 == 2 else None for row in range(60)]
-    path = tmp_path / "log.parquet"
-    write_log(path, {"w1": own}, next_batch={"w1": end}, curvature={"w1": curvature}, strata=strata)
-    assert logs.curvature_slope(path) == pytest.approx(1 / 4, rel=1e-5)
-    found = curves(path).query("estimator == 'trapezoid'")["sum"]
-    np.testing.assert_allclose(found, end - (end - own) / 8, rtol=1e-5)
+    found = logs.strides(path)
+    assert found["updates"].to_dict() == {1: 1, 4: 3, 5: 1}
+    assert found["residual"].to_dict() == {1: 0, 4: 0.75, 5: 0}
+    write_log(path, {"w1": [0] * 6})
+    assert logs.estimators(path) == ["own_batch"]
 
 
 def test_the_heads_have_the_elements_of_their_block(log):

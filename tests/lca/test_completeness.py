@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.stats import norm
+from scipy.stats import t as student
 
 import synthetic
 import toys
@@ -17,8 +19,10 @@ PART = partition(toys.model("clm"))
 CELLS = len(PART.owners)
 UPDATES, EVERY = 6, 3
 PROBED = [1, 3, 6]
-VALUES = {"own_batch": -4.0, "next_batch": -1.0, "curvature": 1.0}
+VALUES = {"own_batch": -4.0, "next_batch": -1.0, "trapezoid": -1.5}
 """The whole sum of every update."""
+SHARES = np.linspace(0.9, 1.1, 8)
+"""Of the trapezoid's groups of text."""
 
 
 def spread(total):
@@ -32,12 +36,14 @@ def spread(total):
 def log(tmp_path_factory):
     """The loss with dropout falls by 1 at each update; on the fixed batches by half as much."""
     folder = tmp_path_factory.mktemp("log")
-    recorder = Recorder(folder / "parts", PART, {}, [*LAGS, "curvature", "probe_train"])
+    about = {"trapezoid_tokens": [5] * 8}
+    recorder = Recorder(folder / "parts", PART, about, [*LAGS, "trapezoid", "probe_train"])
     for update in range(1, UPDATES + EXTRA_UPDATES + 1):
         facts, found = {"update": update}, {lag: spread(VALUES[lag]) for lag in LAGS}
-        if update % 2:
-            facts["curvature/updates"] = 2
-            found["curvature"] = spread(VALUES["curvature"])
+        if update % 2 == 0:
+            facts |= {"trapezoid/updates": 2, "trapezoid/changes": 2 * VALUES["trapezoid"] * SHARES}
+            whole = [spread(2 * VALUES["trapezoid"] * share) for share in SHARES]
+            found["trapezoid"] = torch.stack(whole)
         if update in PROBED:
             facts |= {"dropout/after": 10.0 - update}
             facts |= {
@@ -105,6 +111,14 @@ def test_the_error_of_the_change_is_the_paired_scatter_over_batches(long_log):
         ratio = np.sqrt((tokens**2 * (changes - mean) ** 2).sum() * 32 / 31) / tokens.sum()
         assert found.loc[update, "change_se"] == pytest.approx(ratio, rel=0.06)
     assert found.loc[0, "change_se"] == found.loc[0, "lca_se"] == 0
+
+
+def test_the_error_of_the_trapezoid_is_how_its_groups_differ(log):
+    found = rows(log, "dropout", "trapezoid").set_index("update")["lca_se"]
+    widened = student.ppf(0.975, 7) / norm.ppf(0.975)
+    one = 1.5 * SHARES.std(ddof=1) / np.sqrt(8) * widened  # of an update
+    assert found[6] == pytest.approx(6 * one, rel=1e-3)
+    assert 2 * one < found[3] < 4 * one  # within a stride
 
 
 def test_the_error_of_the_sum_grows_along_the_run_and_goes_into_the_gap(long_log):

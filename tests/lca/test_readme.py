@@ -88,7 +88,7 @@ def recorded(tmp_path_factory):
 
 @pytest.mark.parametrize("way", ["trainer", "lightning"])
 def test_the_ways_in_record_the_same(recorded, way):
-    for group in ("own_batch", "next_batch", "curvature"):
+    for group in ("own_batch", "next_batch", "trapezoid"):
         expected = logs.series(recorded["loop"], group, "sum")
         found = logs.series(recorded[way], group, "sum")
         pd.testing.assert_frame_equal(found, expected, rtol=1e-2, atol=1e-5)

@@ -218,11 +218,13 @@ def test_columns_are_named_by_estimator_statistic_block_and_head():
 
 
 def test_what_is_not_measured_at_every_update_is_null(tmp_path):
-    recorder = Recorder(tmp_path, PART, {}, ["own_batch", "curvature", "probe_train"])
+    recorder = Recorder(tmp_path, PART, {}, ["own_batch", "trapezoid", "probe_train"])
     own = {"own_batch": allocation(1)}
     losses = {"dropout/before": 2.5, "dropout/before_by_batch": [2.0, 2.75]}
     recorder.record({"update": 1, **losses}, own | {"probe_train": allocation(7)})
-    recorder.record({"update": 2, "curvature/updates": 2}, own | {"curvature": allocation(3)})
+    facts = {"update": 2, "trapezoid/updates": 2, "trapezoid/changes": [0.5, -0.5]}
+    groups = [allocation(3), allocation(4)]
+    recorder.record(facts, own | {"trapezoid": torch.stack(groups)})
     recorder.record({"update": 3}, own)
     recorder.close_part()
     consolidate(tmp_path, tmp_path / "log.parquet", 2)
@@ -230,10 +232,12 @@ def test_what_is_not_measured_at_every_update_is_null(tmp_path):
     block = PART.blocks[0].name
     assert table["dropout/before"].to_pylist() == [2.5, None]
     assert table["dropout/before_by_batch"].to_pylist() == [[2.0, 2.75], None]
-    assert table["curvature/updates"].to_pylist() == [None, 2]
-    assert not [name for name in table.column_names if name.startswith("curvature/positive")]
+    assert table["trapezoid/updates"].to_pylist() == [None, 2]
+    assert table["trapezoid/changes"].to_pylist() == [None, [0.5, -0.5]]
+    assert not [name for name in table.column_names if name.startswith("trapezoid/positive")]
     assert table[f"own_batch/sum/{block}"].null_count == 0
-    assert [v is None for v in table[f"curvature/sum/{block}"].to_pylist()] == [True, False]
+    sums = [per_block(group, PART)[0, 0].item() for group in groups]
+    assert table[f"trapezoid/sum/{block}"].to_pylist() == [None, pytest.approx(sums, rel=1e-4)]
     assert [v is None for v in table[f"probe_train/sum/{block}"].to_pylist()] == [False, True]
 
 
@@ -241,6 +245,6 @@ def test_what_there_is_no_column_for_is_refused(tmp_path):
     recorder = Recorder(tmp_path, PART, {}, ["own_batch"])
     with pytest.raises(ValueError, match="^the log has no columns for learning_rat$"):
         recorder.record({"update": 1, "learning_rat": 0.1}, {"own_batch": allocation(1)})
-    with pytest.raises(ValueError, match="^the log has no columns for curvature$"):
-        recorder.record({"update": 1}, {"own_batch": allocation(1), "curvature": allocation(1)})
+    with pytest.raises(ValueError, match="^the log has no columns for trapezoid$"):
+        recorder.record({"update": 1}, {"own_batch": allocation(1), "trapezoid": allocation(1)})
     assert not recorder.rows

@@ -55,7 +55,7 @@ def recorded(folder, *args, **kwargs):
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory):
-    settings = dict(curvature_every=4, loss_every=20, updates=UPDATES)
+    settings = dict(trapezoid_every=4, loss_every=20, updates=UPDATES)
     return recorded(tmp_path_factory.mktemp("log"), loss_of, SAMPLE, **settings)
 
 
@@ -100,7 +100,7 @@ def test_clipping_is_undone_by_whatever_name_it_was_imported(log, tmp_path):
 
 
 def test_a_training_that_goes_on_from_a_checkpoint_goes_on_with_its_log(tmp_path):
-    settings = dict(loss_of=loss_of, sample=SAMPLE, curvature_every=4, loss_every=20)
+    settings = dict(loss_of=loss_of, sample=SAMPLE, trapezoid_every=4, loss_every=20)
     _, whole = recorded(tmp_path / "whole", **settings)
     model, optimizer = made()
     with (
@@ -117,10 +117,11 @@ def test_a_training_that_goes_on_from_a_checkpoint_goes_on_with_its_log(tmp_path
         model.load_state_dict(checkpoint[0])
         optimizer.load_state_dict(checkpoint[1])
         train(model, optimizer, range(20, UPDATES))
-    for group in ("own_batch", "next_batch", "curvature"):
+    for group in ("own_batch", "next_batch", "trapezoid"):
         pd.testing.assert_frame_equal(
             logs.series(recording.log, group, "sum"), logs.series(whole, group, "sum")
         )
+    assert 20 not in logs.strides(whole).index  # the restart was within a stride
 
 
 def test_an_optimizer_can_be_recorded_again_elsewhere(tmp_path):

@@ -1,3 +1,5 @@
+import math
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -11,7 +13,7 @@ from lca.recorder import LogError, Recorder, consolidate
 from lca.verify import main, verify
 
 PART = partition(toys.model("clm"))
-STRATA = {1: 1, 3: 2, 4: 3}
+STRIDES = {1: 1, 3: 2, 6: 3}
 
 
 def allocation(seed):
@@ -26,16 +28,18 @@ def allocation(seed):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("log")
-    recorder = Recorder(folder, PART, {}, [*LAGS, "curvature", "probe_train"])
+    about = {"trapezoid_tokens": [1, 1]}
+    recorder = Recorder(folder, PART, about, [*LAGS, "trapezoid", "probe_train"])
     names = ["loss", "learning_rate", "gradient_norm", "predicted_tokens", "loss_scale"]
     for update in range(1, 8):
         facts = dict.fromkeys(names, 1) | {"update": update, "overflows": 0}
         recorded = {lag: allocation(100 * by + update) for lag, by in LAGS.items()}
         if update % 3 == 1:
             recorded |= {"probe_train": allocation(1000 + update)}
-        if update in STRATA:
-            facts["curvature/updates"] = STRATA[update]
-            recorded["curvature"] = allocation(2000 + update)
+        if update in STRIDES:
+            facts |= {"trapezoid/updates": STRIDES[update], "trapezoid/changes": [0.0, 1.0]}
+            groups = [allocation(seed + update) for seed in (2000, 3000)]
+            recorded["trapezoid"] = torch.stack(groups)
         recorder.record(facts, recorded)
     recorder.close_part()
     consolidate(folder, folder / "log.parquet", 6)
@@ -73,9 +77,12 @@ def changed(whole, tmp_path, column, value, row=2):
         ("next_batch/sum/decoder.2.out", lambda old: old - 1, "out is not the sum of the heads"),
         ("next_batch/positive/decoder.1.w2", lambda old: -old, "w2 is negative"),
         ("next_batch/sum/decoder.1.w2", lambda _: 1e4, "positive/decoder.1.w2 is less than the"),
-        ("curvature/sum/decoder.1.w1", lambda old: None, "w1 is not finite"),
-        ("curvature/updates", lambda _: 1, "update 3: curvature/updates is out of place"),
-        ("curvature/updates", lambda _: None, "update 3: curvature/updates does not fit"),
+        ("trapezoid/sum/decoder.1.w1", lambda _: None, "update 3: trapezoid/sum/decoder.1.w1 does"),
+        ("trapezoid/sum/decoder.1.w1", lambda old: old[:1], "w1 does not fit the strides"),
+        ("trapezoid/sum/decoder.1.w1", lambda old: [old[0], math.nan], "w1 is not finite"),
+        ("trapezoid/sum/decoder.1.key", lambda old: [old[0], old[1] + 1], "key is not the sum of"),
+        ("trapezoid/updates", lambda _: 1, "update 3: trapezoid/updates is out of place"),
+        ("trapezoid/updates", lambda _: None, "update 6: trapezoid/updates is out of place"),
         ("own_batch/helping/decoder.1.w2", lambda _: 1e6, "w2 is too many elements"),
     ],
 )

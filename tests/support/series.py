@@ -1,7 +1,5 @@
 """Series over the updates of a training, as its LCA: a known trend, and noise of known making."""
 
-from collections.abc import Iterator
-
 import numpy as np
 from scipy.signal import lfilter
 
@@ -9,7 +7,7 @@ from lca.analysis.uncertainty import sum_error
 from lca.analysis.windows import Windows
 
 TRENDS = ("warmed up", "exponential")
-NOISES = ("white", "AR(1), 0.5", "AR(1), 0.9", "mean of 10", "strata of 32", "strata of 128")
+NOISES = ("white", "AR(1), 0.5", "AR(1), 0.9", "mean of 10")
 FALL = 4.0  # of the loss, in nats
 BURN_IN = 400
 
@@ -25,15 +23,6 @@ def trend(kind: str, updates: int) -> np.ndarray:
     return -FALL * rates / rates.sum()
 
 
-def strata(updates: int, most: int) -> Iterator[int]:
-    """Yield the lengths of consecutive strata: one update at first, up to `most` later."""
-    done = 0
-    while done < updates:
-        length = min(max(1, done // 16), most, updates - done)
-        done += length
-        yield length
-
-
 def noise(kind: str, updates: int, random: np.random.Generator) -> np.ndarray:
     """Return noise of mean zero that fades as the square root of time, of some variance."""
     name, _, detail = kind.replace(",", " of").partition(" of ")
@@ -42,14 +31,10 @@ def noise(kind: str, updates: int, random: np.random.Generator) -> np.ndarray:
     elif name == "AR(1)":
         innovations = random.standard_normal(updates + BURN_IN)
         found = lfilter([1], [1, -float(detail)], innovations)[BURN_IN:]
-    elif name == "mean":
+    else:  # mean
         length = int(detail)
         innovations = random.standard_normal(updates + length - 1)
         found = np.convolve(innovations, np.full(length, 1 / length), "valid")
-    else:  # as the trapezoid: the end of the step, less a curvature measured once in a stratum
-        lengths = np.fromiter(strata(updates, int(detail)), int)
-        curvature = np.repeat(random.standard_normal(len(lengths)), lengths)
-        found = 0.5 * random.standard_normal(updates) + 0.3 * curvature
     return found * (np.arange(updates) + 0.02 * updates) ** -0.5
 
 

@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lca.blocks import Block, Partition
-from lca.curvature import strata
 from lca.recorder import FACTS, FORMAT, ROWS, columns
+from lca.trapezoid import GROUPS as GROUPS_OF_TEXT
+from lca.trapezoid import Strides
 
 ATTENTION = ("key", "query", "value", "out")
 STACKS = {"mlm": ["encoder"], "clm": ["decoder"], "mt": ["encoder", "decoder"]}
@@ -24,7 +25,8 @@ LOSS = {"mlm": (10.5, 2.6), "clm": (10.5, 3.4), "mt": (10.5, 2.1)}
 """Before training and in the end, in nats per predicted token."""
 
 AT_ONCE = 10_000  # updates made up at a time
-EVERY = 8  # updates of a stratum of curvature, in the end
+EVERY = 8  # updates of a stride of the trapezoid, in the end
+GROUP_TOKENS = [900 + 20 * number for number in range(GROUPS_OF_TEXT)]
 BATCH_TOKENS = [600 + 25 * (number % 8) for number in range(32)]
 """Of the text on which the loss is measured with dropout: tokens that each batch predicts."""
 BY_BATCH = ("dropout/before_by_batch", "dropout/after_by_batch")
@@ -40,8 +42,8 @@ class Character(NamedTuple):
 GROUPS = {
     "own_batch": Character(4.5, 0.9),
     "next_batch": Character(0.75, 2.0),
-    "curvature": Character(-0.45, 2.0),
 }
+TRAPEZOID = Character(0.97, 0.3)
 PROBES = {"probe_train": Character(1.0, 0.2), "probe_held_out": Character(0.9, 0.2)}
 
 LANGUAGES = ("en", "de", "fi", "et")
@@ -95,21 +97,28 @@ def write_log(
     groups = GROUPS | (PROBES if probe_every else {})
     schema = _schema(table, groups)
     table = table.assign(**_traits(table, objective, random))
-    stands_for = np.zeros(updates, int)
-    for stratum in strata(seed, EVERY, updates):
-        stands_for[stratum.measured - 1] = stratum.updates
+    strides = Strides(EVERY, updates)
+    ends = [update for update in range(1, updates + 1) if strides.end_at(update)]
+    lengths = np.zeros(updates, int)
+    lengths[np.array(ends) - 1] = np.diff(ends, prepend=0)
     with pq.ParquetWriter(path, schema, **FORMAT) as writer:
         for start in range(0, updates, AT_ONCE):
             update = np.arange(start + 1, min(start + AT_ONCE, updates) + 1)
             is_probed = (update == 1) | (update % probe_every == 0) if probe_every else update < 0
             values = _facts(update, updates, is_probed, objective, random)
-            of_curvature = stands_for[update - 1]
-            values["curvature/updates"] = pa.array(of_curvature, mask=of_curvature == 0)
-            masks = dict.fromkeys(PROBES, ~is_probed) | {"curvature": of_curvature == 0}
+            of_strides = lengths[update - 1]
+            values["trapezoid/updates"] = pa.array(of_strides, mask=of_strides == 0)
+            masks = dict.fromkeys(PROBES, ~is_probed)
+            changes = np.zeros((len(update), GROUPS_OF_TEXT))
             for block in table.itertuples():
+                whole, *of_heads = _strides_of(block, update, of_strides, updates, random)
+                changes += whole[1]
+                for key, by_group in (whole, *of_heads):
+                    values[f"trapezoid/{key}"] = _lists(by_group, of_strides)
                 for group, character in groups.items():
                     for key, row in _allocation(block, character, update, updates, random):
                         values[f"{group}/{key}"] = pa.array(row, mask=masks.get(group))
+            values["trapezoid/changes"] = _lists(changes, of_strides)
             arrays = [pa.array(values[field.name], field.type) for field in schema]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema), row_group_size=ROWS)
 
@@ -159,7 +168,8 @@ def _schema(table: pd.DataFrame, groups: dict) -> pa.Schema:
     partition = Partition(tuple(Block(*row) for row in rows), (), ())
     names = [name for group in groups for name in columns(partition, group)]
     fields = FACTS | dict.fromkeys(names, pa.float32())
-    about = {"precision": "fp32", "dropout_tokens": BATCH_TOKENS}
+    fields |= dict.fromkeys(columns(partition, "trapezoid"), pa.list_(pa.float32()))
+    about = {"precision": "fp32", "dropout_tokens": BATCH_TOKENS, "trapezoid_tokens": GROUP_TOKENS}
     metadata = {"blocks": json.dumps(table.to_dict("records")), "about": json.dumps(about)}
     return pa.schema(list(fields.items()), metadata)
 
@@ -256,6 +266,27 @@ def _allocation(
     yield f"positive/{block.name}", _rounded(spread + np.maximum(total, 0))
     yield f"helping/{block.name}", np.rint((0.5 - lean) * 0.98 * block.elements)
     yield f"hurting/{block.name}", np.rint((0.5 + lean) * 0.98 * block.elements)
+
+
+def _strides_of(
+    block, update: np.ndarray, lengths: np.ndarray, updates: int, random
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield what the strides of such lengths did with one block, `(updates, groups)`, as `sum/NAME`
+    and so on; 0 where none ends."""
+    course = _course(block, update, updates) * lengths
+    noise = random.standard_normal((block.heads, len(update), GROUPS_OF_TEXT))
+    noise *= TRAPEZOID.noise * block.noise * block.heads**0.5
+    weights = np.random.default_rng(block.Index).dirichlet(np.full(block.heads, 8.0))
+    heads = (noise - TRAPEZOID.share) * weights[:, None, None] * course[:, None]
+    yield f"sum/{block.name}", heads.sum(axis=0)
+    if block.heads > 1:
+        for head, rows in enumerate(heads, start=1):
+            yield f"sum/{block.name}/{head}", rows
+
+
+def _lists(rows: np.ndarray, lengths: np.ndarray) -> list[list[float] | None]:
+    """Return rows as lists, and none where no stride ends."""
+    return [list(row) if length else None for row, length in zip(rows, lengths, strict=True)]
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:

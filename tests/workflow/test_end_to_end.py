@@ -26,7 +26,7 @@ from closer_look.jobs.manifest import sha256
 from closer_look.training.fairseq_options import PLUGIN, arguments
 from closer_look.training.trained_model import TrainedModel
 from fake_bin import ROOT, count, snakemake, start_snakemake, workspace
-from lca.analysis.logs import curvature_slope
+from lca.analysis import logs
 from lca.recorder import EXTRA_UPDATES
 from scripts.training import train
 
@@ -66,7 +66,7 @@ CONFIG = {
         "tokens_per_sample": 32,
         "precision": "fp32",
         "checkpoint_every": 10,
-        "curvature": {"every": 4, "tokens": 64},
+        "trapezoid": {"every": 4, "tokens": 400},
         "probe": {"every": PROBE_EVERY, "tokens": 200, "loss_tokens": 400},
     },
 }
@@ -132,7 +132,7 @@ def test_the_log_has_every_update_once(folder, objective):
     table = pq.read_table(run_folder(folder, objective) / "log.parquet")
     assert table["update"].to_pylist() == list(range(1, UPDATES + 1))
     values = table.to_pandas()
-    sometimes = values.filter(regex="^(curvature|probe_train|probe_held_out|dropout)/")
+    sometimes = values.filter(regex="^(trapezoid|probe_train|probe_held_out|dropout)/")
     assert np.isfinite(values.drop(columns=sometimes.columns).to_numpy()).all()
     probed = values["probe_train/after"].dropna()
     assert list(probed.index + 1) == [1, *range(PROBE_EVERY, UPDATES + 1, PROBE_EVERY)]
@@ -183,20 +183,18 @@ def test_a_bar_of_figure_1_is_the_sum_of_its_column(folder, estimator):
     assert column[1:].all()
 
 
-def test_the_trapezoid_is_the_end_of_every_step_less_half_the_curvature(folder):
+def test_the_trapezoid_adds_up_to_the_change_of_the_loss_on_its_text(folder):
     run = run_folder(folder, "clm")
     totals = pd.read_parquet(run / "totals.parquet").query("head == 0")
-    log = pq.read_table(run / "log.parquet").to_pandas()
-    ends, own, curvature = (
-        log.filter(regex=rf"^{group}/sum/[^/]+$").sum(axis="columns")
-        for group in ("next_batch", "own_batch", "curvature")
-    )
-    strata = log["curvature/updates"].fillna(0)
-    assert strata.sum() == UPDATES and (strata > 0).sum() < UPDATES
-    trapezoid = totals.query("estimator == 'trapezoid'")["lca"].sum()
-    told = curvature_slope(run / "log.parquet") * (ends - own)
-    expected = ends.sum() - (told.sum() + ((curvature - told) * strata).sum()) / 2
-    assert trapezoid == pytest.approx(expected, rel=1e-4)
+    strides = logs.strides(run / "log.parquet")
+    assert strides["updates"].sum() == UPDATES and strides["updates"].max() == 4
+    changes = pd.read_parquet(run / "log.parquet")["trapezoid/changes"].dropna()
+    tokens = logs.group_tokens(run / "log.parquet")
+    change = np.average(np.sum(changes.tolist(), axis=0), weights=tokens)
+    assert change < -0.1
+    found = totals.query("estimator == 'trapezoid'")["lca"].sum()
+    assert found == pytest.approx(change, rel=0.01)
+    assert found - change == pytest.approx(strides["residual"].sum(), abs=1e-5)
 
 
 def stamps(folder):

@@ -411,7 +411,7 @@ def test_what_the_configuration_does_not_have_is_one_line(finished, target, mess
 
 
 def test_an_estimator_that_will_not_be_recorded_is_one_line_before_any_training(finished):
-    (finished.folder / "without.yaml").write_text("training: {trapezoid: false}")
+    (finished.folder / "without.yaml").write_text("training: {trapezoid: {every: 0}}")
     status, output = snakemake(
         finished.folder,
         *("--dry-run", "results/figures/figure1.trapezoid.pdf"),

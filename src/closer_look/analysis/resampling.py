@@ -21,7 +21,7 @@ import numpy as np
 from scipy.stats import t as student
 
 LEAST_UPDATES = 64
-"""Of a block: twice as many as the curvature of the trapezoid may be carried on for."""
+"""Of a block: as many as a stride of the trapezoid has."""
 
 LEAST_WINDOWS = 3
 """Of a block: what is left of correlation between windows is to stay within the blocks."""

@@ -37,7 +37,7 @@ def completeness(log: Path) -> pd.DataFrame:
     batches: lca_se is missing. Empty if the run was not probed.
     """
     facts = logs.facts(log)
-    summed = _summed(log)
+    summed = sums(log)
     frames = []
     for reference, source in REFERENCES.items():
         before, after = facts[f"{source}/before"].dropna(), facts[f"{source}/after"].dropna()
@@ -56,9 +56,9 @@ def completeness(log: Path) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else _frame({}, "", "").iloc[:0]
 
 
-def _summed(log: Path) -> dict[str, pd.DataFrame]:
+def sums(log: Path) -> dict[str, pd.DataFrame]:
     """Return for every estimator the LCA of all blocks summed up to each update, in double
-    precision, and its error."""
+    precision, and its standard error: frames with the columns lca and lca_se."""
     wholes = {name: _whole(log, name) for name in logs.estimators(log)}
     variances = {name: _variance(whole) for name, whole in wholes.items() if name != "trapezoid"}
     if "trapezoid" in wholes:

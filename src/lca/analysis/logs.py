@@ -196,8 +196,8 @@ def _group_frame(
 ) -> pd.DataFrame:
     table = _open(log).read(columns=["update", "trapezoid/updates"]).to_pandas().dropna()
     updates = np.repeat(table["update"], len(group_tokens(log)))
-    values = [found.ravel() for found in by_group]
-    return pd.DataFrame(np.transpose(values), pd.Index(updates, name="update"), columns)
+    values = np.array([found.ravel() for found in by_group]).reshape(len(columns), len(updates))
+    return pd.DataFrame(values.T, pd.Index(updates, name="update"), columns)
 
 
 def _open(log: Path) -> pq.ParquetFile:
@@ -249,4 +249,6 @@ def _spread(log: Path, values: NDArray[np.floating]) -> NDArray[np.float64]:
     lengths = _open(log).read(columns=["trapezoid/updates"])["trapezoid/updates"].to_numpy()
     strides = lengths[lengths > 0].astype(int)
     spread = np.repeat(values / strides, strides)
-    return np.concatenate([spread, np.full(len(lengths) - len(spread), spread[-1])])
+    beyond = np.full(len(lengths) - len(spread), spread[-1])
+    found: NDArray[np.float64] = np.concatenate([spread, beyond])
+    return found

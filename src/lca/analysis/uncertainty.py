@@ -5,9 +5,8 @@ independent values, it is widened as Student's t is over the normal distribution
 
 What one update is said to have changed is a sample: its gradient is of one batch. The sum over a
 training is so, too, and its error must come from its own scatter, for there is one training. That
-scatter has a trend, fades, and is correlated over time: by momentum, and in the trapezoid because a
-measured curvature stands for several updates. Hence, for at most `windows.MOST` sums of consecutive
-updates (see `cumulative_errors`):
+scatter has a trend, fades, and is correlated over time, by momentum. Hence, for at most
+`windows.MOST` sums of consecutive updates (see `cumulative_errors`):
 
 - the trend is fitted by a regression spline with knots even in the logarithm of time, since most
   happens early; residuals are corrected for their leverage, as in the estimator HC2;
@@ -25,15 +24,15 @@ How many of 100 such intervals hold the truth, on series of known trend and nois
 updates, by `--updates 125000 --scatter 0.01 --repetitions 200`, and of the longer ones the first
 trend alone):
 
-| updates | white | AR(1), 0.5 | AR(1), 0.9 | mean of 10 | strata of 32 | strata of 128 |
-|---|---|---|---|---|---|---|
-| 200 | 94 | 95 to 99 | 90 to 100 | 97 to 100 | 94 to 97 | 94 to 97 |
-| 3,000 | 94 | 95 to 96 | 95 to 96 | 93 to 95 | 99 | 99 |
-| 125,000 | 97 | 96 | 94 | 94 | 94 | 97 |
+| updates | white | AR(1), 0.5 | AR(1), 0.9 | mean of 10 |
+|---|---|---|---|---|
+| 200 | 94 | 95 to 99 | 90 to 100 | 97 to 100 |
+| 3,000 | 94 | 95 to 96 | 95 to 96 | 93 to 95 |
+| 125,000 | 97 | 96 | 94 | 94 |
 
 Too many are intervals that are too wide: their mean square error is up to 1.14 times the true one
-where noise is white, up to 1.7 times with strata, and up to 4 times where 200 updates hold a steep
-trend besides noise that is correlated over ten.
+where noise is white, and up to 4 times where 200 updates hold a steep trend besides noise that is
+correlated over ten.
 """
 
 import math

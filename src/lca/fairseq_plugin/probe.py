@@ -19,7 +19,6 @@ from lca.trapezoid import GROUPS, Rise, trapezoid
 
 from .batches import SEED, Text, predicted_tokens
 
-
 SEED_OF_TEXT = 1
 """Of the trapezoid: other text than what its sum is held against."""
 
@@ -155,9 +154,7 @@ class Trapezoid:
         self.tokens = [sum(predicted_tokens(b, padding) for b in group) for group in self.groups]
         """Predicted tokens of each group."""
 
-    def measure(
-        self, model: Copy, before: Sequence[Tensor], after: Sequence[Tensor]
-    ) -> list[Rise]:
+    def measure(self, model: Copy, before: Sequence[Tensor], after: Sequence[Tensor]) -> list[Rise]:
         """Return what a stride between these parameters did to the loss of each group."""
 
         def evaluate(values: Sequence[Tensor], group: int) -> tuple[float, list[Tensor]]:
