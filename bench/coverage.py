@@ -7,7 +7,7 @@ verdicts that are not "undecided" are wrong. Not part of `make bench`: it takes 
 Every block has a rate of its own that rises in the warm-up, a tenth of the training, and then falls
 exponentially. The noise of an update is as large as the learning rate, which falls linearly; a
 third of its variance is shared by all blocks, and a third stays the same for some updates, as the
-curvature of the trapezoid does.
+trapezoid does over a stride.
 """
 
 import argparse

@@ -4,8 +4,7 @@ fairseq's own Trainer makes the same updates of random text with and without LCA
 the other, so that a machine that slows down slows all of them. On the CPU the models are half as
 wide as the paper's; on a card, where there is one, they and their batches are the paper's, and
 memory is measured too. Prints Markdown tables of ratios of medians: without the trapezoid, and with
-the curvature that it needs, which one update of many is measured for. Probes are not among the
-updates.
+it, for which one update of many ends a stride. Probes are not among the updates.
 """
 
 import argparse
@@ -17,11 +16,11 @@ from typing import NamedTuple
 
 import torch
 
-VARIANTS = {"plain": "adam", "LCA": "lca_adam", "LCA, measured": "lca_adam"}
-"""Their optimizers; in the last, every update's curvature is measured."""
+VARIANTS = {"plain": "adam", "LCA": "lca_adam", "LCA, strides": "lca_adam"}
+"""Their optimizers; in the last, every update ends a stride."""
 
-EVERY, SHARE = 64, 1 / 32
-"""Of so many updates one is measured in the paper's experiment, on this share of its tokens."""
+EVERY, SHARE = 64, 1 / 4
+"""Of so many updates one ends a stride in the paper's experiment, on this share of its tokens."""
 
 OBJECTIVES = ("mlm", "clm", "mt")
 SENTENCE = 32  # tokens, with its end
@@ -70,9 +69,9 @@ def start_variant(name: str, objective: str, setup: Setup, data: Path, folder: P
     options += [] if objective == "mt" else [f"--tokens-per-sample={sample}"]
     options += [f"--batch-size={setup.micro_batch // sample}", "--dropout=0.1"]
     options += [f"--update-freq={setup.micro_batches}"]
-    if "measured" in name:
+    if "strides" in name:
         tokens = round(SHARE * setup.micro_batch * setup.micro_batches)
-        options += ["--lca-curvature-every=1", f"--lca-curvature-tokens={tokens}"]
+        options += ["--lca-trapezoid-every=1", f"--lca-trapezoid-tokens={tokens}"]
     kind = {"optimizer": VARIANTS[name], "on": setup.options}
     return start(data, folder / name, objective, *options, **kind)
 
@@ -120,14 +119,14 @@ def _print(setup: Setup, label: str, repeats: int) -> None:
     for objective in OBJECTIVES:
         with tempfile.TemporaryDirectory() as name:
             data = write_data(Path(name), sentences, SENTENCE - 1, setup.vocabulary)
-            plain, lca, measured = costs(objective, setup, data, Path(name), repeats).values()
-        on_average = lca.seconds + (measured.seconds - lca.seconds) / EVERY
+            plain, lca, strides = costs(objective, setup, data, Path(name), repeats).values()
+        on_average = lca.seconds + (strides.seconds - lca.seconds) / EVERY
         cells = [f"{objective}{label}", f"{plain.seconds:.2f}"]
         cells += [f"{plain.seconds / each:.3f}" for each in (lca.seconds, on_average)]
-        cells += [f"{measured.seconds / lca.seconds:.2f}"]
+        cells += [f"{strides.seconds / lca.seconds:.2f}"]
         if plain.megabytes:
             cells += [f"{plain.megabytes:.0f}"]
-            cells += [f"{other.megabytes - plain.megabytes:+.0f}" for other in (lca, measured)]
+            cells += [f"{other.megabytes - plain.megabytes:+.0f}" for other in (lca, strides)]
         print(f"| {' | '.join(cells)} |", flush=True)
 
 
@@ -136,13 +135,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=9, help="updates timed of each variant")
     repeats = parser.parse_args().repeats
-    costs = "plain, s an update | LCA, throughput | trapezoid too | update measured over not"
+    costs = "plain, s an update | LCA, throughput | trapezoid too | update that ends a stride, over others"
     print(f"| training on the CPU | {costs} |")
     print("|---|---|---|---|---|")
     _print(CPU, "", repeats)
     if torch.cuda.is_available():
         print(f"\n| training on {torch.cuda.get_device_name()} ", end="")
-        print(f"| {costs} | plain, peak MB | LCA, MB more | update measured |")
+        print(f"| {costs} | plain, peak MB | LCA, MB more | at a stride's end |")
         print("|---|---|---|---|---|---|---|---|")
         for precision, setup in CARD.items():
             _print(setup, f", {precision}", repeats)

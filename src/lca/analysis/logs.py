@@ -240,7 +240,8 @@ def _read(log: Path, names: list[str]) -> Iterator[pa.ChunkedArray]:
 def _shares(log: Path) -> NDArray[np.float64]:
     """Return the weights of the groups: what is told is of a mean over their tokens."""
     tokens = group_tokens(log)
-    return tokens / tokens.sum()
+    shares: NDArray[np.float64] = tokens / tokens.sum()
+    return shares
 
 
 def _spread(log: Path, values: NDArray[np.floating]) -> NDArray[np.float64]:
