@@ -135,7 +135,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=9, help="updates timed of each variant")
     repeats = parser.parse_args().repeats
-    costs = "plain, s an update | LCA, throughput | trapezoid too | update that ends a stride, over others"
+    costs = "plain, s an update | LCA, throughput | trapezoid too | update at a stride's end"
     print(f"| training on the CPU | {costs} |")
     print("|---|---|---|---|---|")
     _print(CPU, "", repeats)

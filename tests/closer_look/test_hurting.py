@@ -12,7 +12,7 @@ def test_noise_alone_is_hardly_ever_significant():
     rng = np.random.default_rng(0)
     blocks = Blocks(np.arange(1, 401))
     sums = (blocks.sums(rng.standard_normal((400, 40))) for _ in range(200))
-    counted = [(s > critical(*s.shape) * errors(blocks.deviations(s))).any() for s in sums]
+    counted = [(s > critical(*s.shape) * errors(blocks, s)).any() for s in sums]
     assert np.mean(counted) <= 0.08
 
 
@@ -21,8 +21,17 @@ def test_errors_are_those_of_the_sums():
     scale = np.linspace(3, 2, 2000)[:, None]
     sums = blocks.sums(scale * np.random.default_rng(1).standard_normal((2000, 50)))
     true = np.sqrt(blocks.sums(scale**2))
-    found = errors(blocks.deviations(sums)).mean(axis=1, keepdims=True)
+    found = errors(blocks, sums).mean(axis=1, keepdims=True)
     np.testing.assert_allclose(found[2:-2], true[2:-2], rtol=0.25)
+
+
+def test_errors_are_besides_of_the_text():
+    blocks = Blocks(np.arange(1, 2001))
+    sums = blocks.sums(np.ones((2000, 3)))
+    apart = [0.1 * np.ones((2000, 3)), -0.2 * np.ones((2000, 3))]
+    np.testing.assert_allclose(errors(blocks, sums), 0, atol=1e-9)
+    expected = sums * np.hypot(0.1, 0.2)
+    np.testing.assert_allclose(errors(blocks, sums, apart), expected, rtol=1e-6)
 
 
 def curves(world):

@@ -4,9 +4,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import t as student
 
 from bench import coverage
-from closer_look.analysis.resampling import Blocks, interval, interval_of_mean
+from closer_look.analysis.resampling import (
+    Blocks,
+    interval,
+    interval_of_mean,
+    multipliers_of_groups,
+)
 from closer_look.vocabulary import COMPONENTS
 from worlds import ENCODER, LAYERS, MAIN_RUNS, MT, WINDOWS, World, change, results
 
@@ -57,6 +63,21 @@ def test_draws_begin_with_what_was_measured_and_vary_as_the_sum_does():
     assert (draws[..., 0] == 0).all()
     np.testing.assert_allclose(draws[0, :, -1], series.sum(axis=0))
     assert draws[1:, :, -1].std(axis=0).mean() == pytest.approx(np.sqrt(2000), rel=0.1)
+
+
+def test_draws_vary_as_other_text_would_have_it():
+    """Of means over eight groups of text, all windows and places of which move together."""
+    rng = np.random.default_rng(0)
+    blocks = Blocks(np.arange(1, 401))
+    groups = 1 + 0.3 * rng.standard_normal(8)
+    apart = [np.full((400, 2), value) for value in (groups - groups.mean()) / np.sqrt(8 * 7)]
+    series = np.full((400, 2), groups.mean())
+    numbers = multipliers_of_groups(20_000, 8, rng)
+    draws = blocks.cumulative(series, blocks.multipliers(20_000, rng), apart, numbers)[1:, :, -1]
+    np.testing.assert_allclose(draws[:, 0], draws[:, 1])
+    low, high = np.quantile(draws[:, 0] / 400, [0.025, 0.975])
+    expected = student.interval(0.95, 7, groups.mean(), groups.std(ddof=1) / np.sqrt(8))
+    np.testing.assert_allclose((low, high), expected, atol=0.01)
 
 
 def test_the_interval_is_that_of_the_percentiles_or_reaches_to_its_mirror_image():

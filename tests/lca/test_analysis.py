@@ -117,6 +117,23 @@ def test_totals_are_the_sums_of_the_columns(log, raw):
             assert row.se == pytest.approx(errors[name], rel=1e-4)
 
 
+def test_the_error_of_a_block_is_what_its_groups_stand_apart(log):
+    """Summed up from the curves as from the log, of blocks and of heads."""
+    of_heads = head_curves(log)
+    expected = totals(log, of_heads).query("estimator == 'trapezoid'")
+    found = pd.concat([curves(log).assign(head=0), of_heads]).query("estimator == 'trapezoid'")
+    keys = [*LABELS, "head"]
+    sizes = found.groupby(keys)["update"].transform(lambda ends: np.diff(ends, prepend=0))
+    columns = [f"apart_{number}" for number in range(1, 9)]
+    sums = found[columns].mul(sizes, axis="index").groupby([found[key] for key in keys]).sum()
+    widened = student.ppf(0.975, 7) / norm.ppf(0.975)
+    found = np.sqrt((sums**2).sum(axis="columns")) * widened
+    expected = expected.set_index(keys)["se"]
+    pd.testing.assert_series_equal(
+        found.sort_index(), expected.sort_index(), rtol=1e-3, check_names=False
+    )
+
+
 def test_what_a_stride_did_is_spread_over_its_updates(tmp_path):
     """Also over those after the last stride that ends in the log."""
     path = tmp_path / "log.parquet"

@@ -44,7 +44,7 @@ def read(
         if estimator and frames[-1].empty:
             found = pd.read_parquet(path, columns=["estimator"])["estimator"].unique()
             raise InputError(
-                f"{path}: has no {estimator}, only {', '.join(found)}; set `training.{estimator}: "
-                "true` in the configuration and call `snakemake` again to train and draw it"
+                f"{path}: has no {estimator}, only {', '.join(found)}; set `training.{estimator}."
+                "every` above 0 in the configuration, and `snakemake` trains and draws it"
             )
     return pd.concat(frames, ignore_index=True)

@@ -1,17 +1,20 @@
 """When blocks raised the loss, beyond what the noise of single batches explains (section 4.4).
 
 Under own-batch, the value of a single update says something: that a block rose on the batch it was
-made for. Under next-batch and the trapezoid it is mostly the noise of one batch, and nearly half of
-all updates are above 0. There, a block hurts in a window of updates if its sum over the window is
-significantly above 0. Windows are the blocks of updates of `resampling.Blocks`.
+made for. Under next-batch it is mostly the noise of one batch, and nearly half of all updates are
+above 0; under the trapezoid it is the mean of a stride, on little text. There, a block hurts in a
+window of updates if its sum over the window is significantly above 0. Windows are the blocks of
+updates of `resampling.Blocks`.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
 from ..vocabulary import BLOCK, COMPONENTS, FACETS
-from .quantities import per_window
+from .quantities import apart, per_window
 from .resampling import FREEDOM, Blocks
 
 SINGLE_UPDATES = ("own_batch",)
@@ -27,11 +30,14 @@ NEIGHBOURS = 10
 """Windows on either side whose deviations say how large the noise is."""
 
 
-def errors(deviations: np.ndarray) -> np.ndarray:
-    """Return the standard error of each sum (window, place) by the deviations near it."""
+def errors(blocks: Blocks, sums: np.ndarray, apart: Sequence[np.ndarray] = ()) -> np.ndarray:
+    """Return the standard error of each sum (block, place) by how those near it deviate, and by
+    what groups of text stand `apart` (window, place)."""
+    deviations = blocks.deviations(sums)
     first, last = _near(len(deviations))
     squares = np.cumsum(np.pad(deviations, ((1, 0), (0, 0))) ** 2, axis=0)
-    return np.sqrt((squares[last] - squares[first]) / (last - first)[:, None])
+    variance = (squares[last] - squares[first]) / (last - first)[:, None]
+    return np.sqrt(variance + sum(blocks.sums(group) ** 2 for group in apart))
 
 
 def critical(windows: int, places: int) -> np.ndarray:
@@ -56,7 +62,8 @@ def milestones(curves: pd.DataFrame) -> pd.DataFrame:
     lca = -per_window(counted)
     blocks = Blocks(lca.index.to_numpy())
     sums = blocks.sums(lca.to_numpy())
-    significant = sums > critical(*sums.shape) * errors(blocks.deviations(sums))
+    groups = [frame.to_numpy() for frame in apart(counted)]
+    significant = sums > critical(*sums.shape) * errors(blocks, sums, groups)
     ends = np.where(significant, blocks.edges[1:, None], 0)
     found = lca.columns.to_frame(index=False)[BLOCK].assign(
         positive_updates=significant.sum(axis=0),

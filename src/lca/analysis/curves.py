@@ -1,6 +1,6 @@
 """LCA over the updates, in windows: per block and per head (paper, figures 2 and 4)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,10 @@ def curves(log: Path, most: int = MOST) -> pd.DataFrame:
     Columns: estimator, stack, layer, component, update (the last of a window); sum, low, high
     (mean, smallest and largest LCA of an update in the window, nats per predicted token), positive
     (mean of the sum of the positive terms), helping and hurting (mean shares of the block's
-    elements whose term is negative, positive). The last three are missing where the estimator has
-    no such statistic.
+    elements whose term is negative, positive). These three are missing where the estimator has no
+    such statistic. Of the trapezoid, apart_1, apart_2, ...: by how much each group of its text
+    moves `sum`. Sum any of them up as `sum` is: the root of their squares' sum is the standard
+    error of what comes out.
     """
     blocks = logs.blocks(log)
     windows = Windows(logs.count_updates(log), most)
@@ -31,7 +33,9 @@ def curves(log: Path, most: int = MOST) -> pd.DataFrame:
             (windows.mean(row), windows.low(row), windows.high(row))
             for row in logs.block_rows(log, estimator, "sum")
         ]
-        values = dict(zip(("sum", "low", "high"), zip(*sums, strict=True), strict=True))
+        values: dict[str, Sequence[NDArray[np.floating]]] = dict(
+            zip(("sum", "low", "high"), zip(*sums, strict=True), strict=True)
+        )
         for statistic in ("positive", "helping", "hurting"):
             values[statistic] = _means(log, estimator, statistic, windows)
         for statistic in ("helping", "hurting"):
@@ -39,6 +43,8 @@ def curves(log: Path, most: int = MOST) -> pd.DataFrame:
                 counts / np.float32(elements)
                 for counts, elements in zip(values[statistic], blocks["elements"], strict=True)
             ]
+        if estimator == "trapezoid":
+            values |= _apart(log, logs.block_groups(log), windows)
         frames.append(_long(blocks[["stack", "layer", "component"]], windows, values))
         frames[-1].insert(0, "estimator", estimator)
     return pd.concat(frames, ignore_index=True)
@@ -48,16 +54,36 @@ def head_curves(log: Path) -> pd.DataFrame:
     """Return how the LCA of every head went, for every estimator recorded.
 
     Columns: estimator, stack, layer, component, head, update (the last of at most `MOST_OF_HEADS`
-    windows), sum (mean LCA of an update in the window).
+    windows), sum (mean LCA of an update in the window), and apart_1, ... as of `curves`.
     """
     heads = logs.heads(log)[["stack", "layer", "component", "head"]]
     windows = Windows(logs.count_updates(log), MOST_OF_HEADS)
     frames = []
     for estimator in logs.estimators(log):
         sums = [windows.mean(row) for row in logs.head_rows(log, estimator)]
-        frames.append(_long(heads, windows, {"sum": sums}))
+        values: dict[str, Sequence[NDArray[np.floating]]] = {"sum": sums}
+        if estimator == "trapezoid":
+            values |= _apart(log, logs.head_groups(log), windows)
+        frames.append(_long(heads, windows, values))
         frames[-1].insert(0, "estimator", estimator)
     return pd.concat(frames, ignore_index=True)
+
+
+def _apart(
+    log: Path, rows: Iterator[NDArray[np.floating]], windows: Windows
+) -> dict[str, list[NDArray[np.floating]]]:
+    """Return by how much each group of text moves the mean of each window, for each label."""
+    tokens = logs.group_tokens(log)
+    groups, shares = len(tokens), tokens / tokens.sum()
+    weights = shares * np.sqrt(groups / max(1, groups - 1))
+    ends, edges = [0, *logs.strides(log).index], [0, *windows.last]
+    found: dict[str, list[NDArray[np.floating]]] = {f"apart_{n + 1}": [] for n in range(groups)}
+    for by_group in rows:
+        apart = weights * (by_group - (by_group @ shares)[:, None])
+        for column, moved in zip(found.values(), apart.T, strict=True):
+            so_far = np.interp(edges, ends, np.append(0, np.cumsum(moved)))
+            column.append(np.diff(so_far) / np.diff(edges))
+    return found
 
 
 def _means(

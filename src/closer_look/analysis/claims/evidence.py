@@ -14,8 +14,8 @@ import pandas as pd
 
 from ...vocabulary import BLOCK, COMPONENTS, FACETS
 from ..hurting import COUNTED, SINGLE_UPDATES, critical, errors
-from ..quantities import per_window
-from ..resampling import CONFIDENCE, Blocks
+from ..quantities import apart, per_window
+from ..resampling import CONFIDENCE, Blocks, multipliers_of_groups
 
 NAMES = {"mlm": "masked LM", "clm": "causal LM", "mt": "translation model"}
 
@@ -55,12 +55,14 @@ class Model:
         rng: np.random.Generator,
     ) -> None:
         self._sums = _places(per_window(curves))
+        self._apart = [frame[self._sums.columns] for frame in apart(curves)]
         self._highs = _places(curves.pivot(index="update", columns=BLOCK, values="high"))
         self._head_curves = head_curves
         self.single_updates = single_updates
         self._blocks = Blocks(self._sums.index.to_numpy())
         self._rng = rng
         self._multipliers = self._draw(resamples, self._blocks)
+        self._of_groups = multipliers_of_groups(resamples, len(self._apart), rng)
         stacks, layers, components = (self._sums.columns.get_level_values(name) for name in BLOCK)
         self.stacks = list(dict.fromkeys(stacks[layers > 0]))
         self._columns = {name: np.flatnonzero(components == name) for name in components.unique()}
@@ -88,23 +90,29 @@ class Model:
 
         Without a name, those of all blocks together, as one place.
         """
-        series = self._sums.to_numpy()
+        frames = [frame.to_numpy() for frame in (self._sums, *self._apart)]
         if component is None:
-            return self._blocks.cumulative(series.sum(axis=1, keepdims=True), self._multipliers)
-        return self._blocks.cumulative(series[:, self._columns[component]], self._multipliers)
+            frames = [frame.sum(axis=1, keepdims=True) for frame in frames]
+        else:
+            frames = [frame[:, self._columns[component]] for frame in frames]
+        series, *apart_ = frames
+        return self._blocks.cumulative(series, self._multipliers, apart_, self._of_groups)
 
     @cached_property
     def heads(self) -> dict[str, np.ndarray]:
         """The contributions of the heads, by component: (draw, layer, head)."""
         if self._head_curves.empty:
             return {}
-        sums = _places(per_window(self._head_curves, [*BLOCK, "head"]))
+        of = [*BLOCK, "head"]
+        sums = _places(per_window(self._head_curves, of))
+        groups = [frame[sums.columns].to_numpy() for frame in apart(self._head_curves, of)]
         blocks = Blocks(sums.index.to_numpy())
         multipliers = self._draw(len(self._multipliers), blocks)
         components, heads = (sums.columns.get_level_values(name) for name in ("component", "head"))
         found = {}
         for name in components.unique():
-            of_heads = blocks.cumulative(sums.to_numpy()[:, components == name], multipliers)
+            series, *apart_ = (frame[:, components == name] for frame in (sums.to_numpy(), *groups))
+            of_heads = blocks.cumulative(series, multipliers, apart_, self._of_groups)
             most = heads[components == name].max()
             if of_heads.shape[1] % most == 0:
                 found[name] = of_heads[..., -1].reshape(len(of_heads), -1, most)
@@ -160,7 +168,8 @@ class Model:
         added to that.
         """
         lca = -self._blocks.sums(self._counted(self._sums).to_numpy())
-        error = errors(self._blocks.deviations(lca))
+        groups = [self._counted(frame).to_numpy() for frame in self._apart]
+        error = errors(self._blocks, lca, groups)
         limit = critical(*lca.shape) * error
         significant = lca > limit
         yield np.where(significant, lca, 0.0)[None]
