@@ -30,7 +30,7 @@ SCRIPTS = ("data.js", "views.js", "charts.js", "explorer.js")
 GRADIENTS = {
     "own_batch": "Gradient of the batch that made the step: the paper’s.",
     "next_batch": "Gradient of the next batch, which had no part in the step.",
-    "trapezoid": "Mean of the gradients at both ends of the step.",
+    "trapezoid": "Gradients of fixed text, mean of both ends of a stride of updates.",
     "probe": "Gradients on fixed batches, integrated by Simpson’s rule.",
 }
 """What each estimator multiplies a step with."""
