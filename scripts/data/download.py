@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from closer_look.data.fetch import fetch
-from closer_look.data.opus import corpus_files, local_name
+from closer_look.data.opus import corpus_files, in_mirror, local_name
 from closer_look.data.opus_database import find, open_database
 from closer_look.data.sources import urls
 from closer_look.data.text import check_intact
@@ -16,11 +16,11 @@ def copy_from_mirror(
     corpus: dict, source: str, target: str, mirror: Path, folder: Path
 ) -> dict[str, str]:
     """Copy the files from a tree in OPUS's layout; return where each was in it, by local name."""
-    origins = {local_name(path): path for path in corpus_files(corpus, source, target)}
-    for name, path in origins.items():
-        check_intact(mirror / path, name=mirror / path)
-        shutil.copyfile(mirror / path, folder / name)
-    return origins
+    files = {local_name(p): in_mirror(mirror, p) for p in corpus_files(corpus, source, target)}
+    for name, file in files.items():
+        check_intact(file, name=file)
+        shutil.copyfile(file, folder / name)
+    return {name: str(file.relative_to(mirror)) for name, file in files.items()}
 
 
 def opus_urls(

@@ -82,6 +82,16 @@ def test_the_database_that_comes_with_opustools():
             find(database, opus_tree.corpus("xml") | {"name": "Europarll"}, "en", "et")
 
 
+def test_a_pair_whose_languages_are_listed_out_of_order():
+    """A dozen of OPUS's pairs; OpusTools itself looks for the others only."""
+    corpus = opus_tree.corpus("moses") | {"name": "StanfordNLP-NMT", "version": "v1.0"}
+    with open_database(None) as database:
+        (found,) = find(database, corpus, "de", "en").items()
+        assert found[0] == "StanfordNLP-NMT/v1.0/moses/de-en.txt.zip"
+        assert found[1].url.endswith("/OPUS-StanfordNLP-NMT/v1.0/moses/en-de.txt.zip")
+        assert found[1].pairs == 4_468_841
+
+
 def test_a_missing_database_is_not_replaced(tmp_path):
     message = f"{tmp_path}/none.db: no such OpusTools database"
     assert refusal(tmp_path, opus(), database=tmp_path / "none.db") == message

@@ -69,6 +69,15 @@ def test_copies_from_a_mirror(mirror, folder, form):
     assert contents(folder) == {n: (mirror / path).read_bytes() for n, path in origins.items()}
 
 
+def test_a_pair_whose_languages_are_out_of_order_in_a_mirror(mirror, folder):
+    write_tree(mirror, "moses")
+    ((name, path),) = names("moses").items()
+    other = path.replace("de-en", "en-de")
+    (mirror / path).rename(mirror / other)
+    assert download(corpus("moses"), "en", "de", folder, mirror=mirror) == {name: other}
+    assert contents(folder) == {name: (mirror / other).read_bytes()}
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_names_what_a_mirror_lacks(mirror, folder, form):
     write_tree(mirror, form)

@@ -10,7 +10,7 @@ from opustools.db_operations import DbOperations
 
 from closer_look.data.compressed import OPENERS
 from closer_look.data.fetch import remote_size
-from closer_look.data.opus import corpus_files
+from closer_look.data.opus import corpus_files, in_mirror
 from closer_look.data.opus_database import find, open_database
 from closer_look.data.sources import texts, urls
 from closer_look.data.text import read_pairs
@@ -83,7 +83,7 @@ def _measure(need: Need, mirror: str | None, database: DbOperations | None) -> E
         files = find(database, corpus, *pair).values()
         pairs = next((file.pairs for file in files if file.pairs), None)
         return Extent(GROWTH[corpus["format"]] * sum(file.bytes for file in files), pairs)
-    paths = [Path(mirror, path) for path in corpus_files(corpus, *pair)]
+    paths = [in_mirror(Path(mirror), path) for path in corpus_files(corpus, *pair)]
     if missing := [path for path in paths if not path.is_file()]:
         raise InputError(f"{missing[0]}: no such file")
     return Extent(GROWTH[corpus["format"]] * sum(path.stat().st_size for path in paths), None)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from opustools import OpusGet
 from opustools.db_operations import DbOperations
 
-from closer_look.data.opus import corpus_files
+from closer_look.data.opus import corpus_files, spellings
 from closer_look.jobs.job import InputError
 
 KILOBYTE = 1024  # the database's unit of size
@@ -52,23 +52,31 @@ def _listed(
     database: DbOperations, corpus: dict, source: str, target: str
 ) -> dict[str, OpusFile] | None:
     """Return what `find` does, or None if any of the files is not in the database."""
-    rows = database.get_corpora(
-        {
-            "corpus": corpus["name"],
-            "version": corpus["version"],
-            "preprocessing": corpus["format"],
-            "source": source,
-            "target": target,
-        }
-    )
+    first, second = sorted([source, target])
+    wanted = {
+        "corpus": corpus["name"],
+        "version": corpus["version"],
+        "preprocessing": corpus["format"],
+    }
+    rows = database.get_corpora(wanted | {"source": first, "target": second})
+    if corpus["format"] == "moses":
+        rows += _rows(database, wanted | {"source": second, "target": first})
     found = {}
     for path in corpus_files(corpus, source, target):
-        row = next((row for row in rows if row["url"].endswith(f"-{path}")), None)
+        urls = {row["url"].partition("/OPUS-")[2]: row for row in rows}
+        row = next((urls[name] for name in spellings(path) if name in urls), None)
         if row is None:
             return None
         pairs = row["alignment_pairs"] if row["target"] else None
         found[path] = OpusFile(row["url"], (row["size"] or 0) * KILOBYTE, pairs or None)
     return found
+
+
+def _rows(database: DbOperations, wanted: dict[str, str]) -> list[dict]:
+    """Return the rows of files with these values; `get_corpora` sorts the languages first."""
+    conditions = " AND ".join(f"{column} = '{value}'" for column, value in wanted.items())
+    columns, rows = database.run_query(f"SELECT * FROM opusfile WHERE {conditions}")
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def _what_is_there(database: DbOperations, corpus: dict, source: str, target: str) -> str:
