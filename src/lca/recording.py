@@ -141,22 +141,21 @@ class Recording:
         self._is_resumed = False
 
     def _before_update(self) -> None:
-        """Begin or go on with the log; keep the parameters if the update is to be measured."""
+        """Begin or go on with the log; keep the parameters that training begins with."""
         if not self._is_first_worker():
             return
         if not self._is_resumed:
             self._recorder.resume(self.updates)
             self._strides = Strides(self._trapezoid_every, self._total)
-            if not self.updates:
-                self._begin_stride(0)
+            if not self.updates or "lca_stride" not in self._optimizer.param_groups[0]:
+                self._begin_stride(self.updates)
             self._is_resumed = True
         update = self.updates + 1
-        is_first = update == 1
         self._is_loss_due = self._loss is not None and (
-            is_first or update % self._loss_every == 0 or update == self._total
+            update in (1, self._total) or update % self._loss_every == 0
         )
-        keep = self._is_loss_due and is_first
-        self._before = [value.clone() for value in self._optimizer.values()] if keep else None
+        if self._is_loss_due and update == 1:
+            self._before = [value.clone() for value in self._optimizer.values()]
 
     def _after_update(self) -> None:
         """Record the update that was just made, measured if it is due."""

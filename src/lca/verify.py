@@ -1,4 +1,4 @@
-"""Prove that a log is whole: `python -m lca.verify LOG...` (from the folder `scripts`).
+"""Prove that a log is whole: `python -m lca.verify LOG...`.
 
 Checks that each update from 1 on has exactly one row, that every number is finite, that the heads
 of a block add up to the block, that no statistic contradicts another, and that the strides of the
