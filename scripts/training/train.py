@@ -23,6 +23,7 @@ from closer_look.jobs.job import InputError, job
 from closer_look.jobs.lock import locked
 from closer_look.jobs.manifest import check_folder, read_manifest, sha256, write_manifest
 from closer_look.jobs.time_limit import hours_left
+from closer_look.training.announcer import Announcer
 from closer_look.training.checkpoints import (
     LAST,
     Checkpoint,
@@ -202,6 +203,7 @@ def fit(training: Training, checkpoint: Checkpoint, words: list[str], inherit: l
         *words,
         threads=training.threads,
         inherit=inherit,
+        listener=Announcer(training.run, total),
     )
     done = newest_checkpoint(training.checkpoints).updates
     if limit is not None and done < training.updates:

@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from closer_look.jobs.job import InputError
@@ -25,12 +25,16 @@ PYTHON = {
 
 
 def run(
-    tool: str, *arguments: str | Path, threads: int = 1, inherit: Sequence[int] = ()
+    tool: str,
+    *arguments: str | Path,
+    threads: int = 1,
+    inherit: Sequence[int] = (),
+    listener: Callable[[str], None] | None = None,
 ) -> list[str]:
     """Run a tool and return the lines it printed, which go to the log at once.
 
     PyTorch may use `threads`: more than the cores that the job was given would be far slower than
-    one. The tool inherits the file descriptors of `inherit`.
+    one. The tool inherits the file descriptors of `inherit`; `listener` is given each line.
 
     Progress displays, lines that end in a carriage return, are left out. A tool that is not
     installed or that fails is an `InputError`, which says why (see `_reason`) or what killed it.
@@ -51,6 +55,8 @@ def run(
             if line.strip() and not line.endswith("\r"):
                 print(line, end="", flush=True)
                 lines.append(line.rstrip())
+                if listener:
+                    listener(line)
     if process.returncode < 0:
         name = signal.Signals(-process.returncode).name
         hint = " (the machine or the job may be out of memory)" if name == "SIGKILL" else ""
