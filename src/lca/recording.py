@@ -28,7 +28,7 @@ from .blocks import Partition
 from .optimizers import LcaOptimizer
 from .placement import unwrapped
 from .recorder import EXTRA_UPDATES, Recorder, consolidate
-from .trapezoid import GROUPS, Strides, trapezoid
+from .trapezoid import GROUPS, Rise, Stride, Strides, trapezoid
 
 ROWS = 1000
 """Rows that are kept in memory at most, where no checkpoint writes them."""
@@ -198,24 +198,24 @@ class Recording:
                 facts[f"dropout/{when}_by_batch"] = losses
         return facts
 
-    def _begin_stride(self, update: int) -> None:
-        """Keep the parameters after an update, in the memory of the host, where checkpoints find
-        them."""
+    def _begin_stride(self, after: int) -> None:
+        """Begin a stride after an update, where checkpoints find it."""
         if self._loss:
-            values = [value.to("cpu", copy=True) for value in self._optimizer.values()]
-            self._optimizer.param_groups[0]["lca_stride"] = update, values
+            stride = Stride.begin(after, self._optimizer.values())
+            self._optimizer.param_groups[0]["lca_stride"] = tuple(stride)
 
     def _end_stride(self, facts: dict[str, Any], allocations: dict[str, Tensor]) -> None:
         """Add what the stride did that this update ends, and begin the next."""
         loss, partition = self._loss, self._optimizer.partition
         assert loss is not None and partition is not None
-        first, values = self._optimizer.param_groups[0]["lca_stride"]
-        after = self._optimizer.values()
-        before = [old.to(new.device) for old, new in zip(values, after, strict=True)]
-        rises = trapezoid(loss.with_gradients, self._groups, before, after, partition)
-        facts["trapezoid/updates"] = facts["update"] - first
-        facts["trapezoid/changes"] = [rise.change for rise in rises]
-        allocations["trapezoid"] = torch.stack([rise.allocation.cpu() for rise in rises])
+        stride = Stride(*self._optimizer.param_groups[0]["lca_stride"])
+
+        def measure(before: Sequence[Tensor], after: Sequence[Tensor]) -> list[Rise]:
+            return trapezoid(loss.with_gradients, self._groups, before, after, partition)
+
+        values = self._optimizer.values()
+        found, allocations["trapezoid"] = stride.end(facts["update"], values, measure)
+        facts.update(found)
         self._begin_stride(facts["update"])
 
 

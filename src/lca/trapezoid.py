@@ -19,8 +19,9 @@ is told from them is (random groups; Wolter 2007, chapter 2).
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from .allocation import allocate
@@ -31,7 +32,6 @@ DENSE = 8
 
 GROUPS = 8
 """Into which the text is divided."""
-
 
 TOLERANCE, LEAST = 0.01, 1e-5
 """How far the trapezoidal rule may be off: as a share of the larger of its terms, in nats."""
@@ -68,6 +68,39 @@ class Rise(NamedTuple):
     """Of the loss, as measured, in nats per predicted token."""
 
 
+class Stride(NamedTuple):
+    """Where the stride began that a training is in; a checkpoint keeps it."""
+
+    after: int
+    """The update before it, or 0."""
+    values: list[Tensor]
+    """The parameters there, in the memory of the host."""
+
+    @classmethod
+    def begin(cls, after: int, values: Sequence[Tensor]) -> "Stride":
+        """Return the stride that begins after an update, which left these parameters."""
+        return cls(after, [value.to("cpu", copy=True) for value in values])
+
+    def end(
+        self,
+        update: int,
+        values: Sequence[Tensor],
+        measure: Callable[[Sequence[Tensor], Sequence[Tensor]], list[Rise]],
+    ) -> tuple[dict[str, Any], Tensor]:
+        """Return what is recorded of the stride that ends with `update`, which left `values`.
+
+        That are facts (see `recorder.FACTS`) and the allocation, `(groups, cells, 4)`. `measure`
+        returns what happened between parameters before and after, as `trapezoid` does.
+        """
+        before = [old.to(new.device) for old, new in zip(self.values, values, strict=True)]
+        rises = measure(before, values)
+        facts = {
+            "trapezoid/updates": update - self.after,
+            "trapezoid/changes": [rise.change for rise in rises],
+        }
+        return facts, torch.stack([rise.allocation for rise in rises])
+
+
 Evaluate = Callable[[Sequence[Tensor], int], tuple[float, list[Tensor]]]
 """From parameters and the number of a group to its mean loss and the gradients."""
 
@@ -85,7 +118,6 @@ def trapezoid(
     Parameters and gradients are flat float32, in the order of the partition.
     """
     moved = [new - old for old, new in zip(before, after, strict=True)]
-    middle = [old + move / 2 for old, move in zip(before, moved, strict=True)]
     found = []
     for group in range(groups):
         (loss, start), (loss_after, end) = (evaluate(values, group) for values in (before, after))
@@ -94,6 +126,7 @@ def trapezoid(
         terms = [_dot(gradients, moved) for gradients in (start, end)]
         off = abs(sum(terms) / 2 - change)
         if off > max(TOLERANCE * max(map(abs, terms)), LEAST):
+            middle = [old + move / 2 for old, move in zip(before, moved, strict=True)]
             _, inner = evaluate(middle, group)
             mean = [(outer + 2 * g) / 3 for outer, g in zip(mean, inner, strict=True)]
         found.append(Rise(allocate(mean, moved, partition), change))

@@ -88,7 +88,7 @@ def _check_columns(
 
 def _check_strides(log: Path) -> None:
     """Check that strides (see `trapezoid`) follow each other, each with a value of every group."""
-    lengths = logs.facts(log)["trapezoid/updates"].dropna()
+    lengths = logs.stride_lengths(log)
     wrong = lengths.index != lengths.cumsum()
     if wrong.any():
         raise LogError(
@@ -97,8 +97,7 @@ def _check_strides(log: Path) -> None:
     names = [name for name in pq.read_schema(log).names if name.startswith("trapezoid/sum/")]
     groups = np.zeros(logs.count_updates(log), int)
     groups[lengths.index - 1] = len(logs.group_tokens(log))
-    for name in names:
-        values = pq.read_table(log, columns=[name])[name]
+    for name, values in zip(names, logs.read(log, names), strict=True):
         differ = pc.list_value_length(values).fill_null(0).to_numpy() != groups
         if differ.any():
             raise LogError(f"{log}: update {differ.argmax() + 1}: {name} does not fit the strides")

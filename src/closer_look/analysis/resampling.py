@@ -84,9 +84,8 @@ class Blocks:
 
         A sum that they are added to is distributed by Student's t, since the deviations are few.
         """
-        normal = rng.standard_normal((resamples, len(self.edges) - 1))
-        freedom = max(3.0, FREEDOM * normal.shape[1])
-        return normal * np.sqrt(freedom / rng.chisquare(freedom, (resamples, 1)))
+        blocks = len(self.edges) - 1
+        return _multipliers(resamples, blocks, max(3.0, FREEDOM * blocks), rng)
 
     def cumulative(
         self,
@@ -115,8 +114,13 @@ def multipliers_of_groups(resamples: int, groups: int, rng: np.random.Generator)
 
     The sum of the products is distributed by Student's t, since the groups are few.
     """
-    freedom = max(1, groups - 1)
-    normal = rng.standard_normal((resamples, groups))
+    return _multipliers(resamples, groups, max(1, groups - 1), rng)
+
+
+def _multipliers(
+    resamples: int, number: int, freedom: float, rng: np.random.Generator
+) -> np.ndarray:
+    normal = rng.standard_normal((resamples, number))
     return normal * np.sqrt(freedom / rng.chisquare(freedom, (resamples, 1)))
 
 

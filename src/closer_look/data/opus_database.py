@@ -61,10 +61,10 @@ def _listed(
     rows = database.get_corpora(wanted | {"source": first, "target": second})
     if corpus["format"] == "moses":
         rows += _rows(database, wanted | {"source": second, "target": first})
+    by_path = {row["url"].partition("/OPUS-")[2]: row for row in rows}
     found = {}
     for path in corpus_files(corpus, source, target):
-        urls = {row["url"].partition("/OPUS-")[2]: row for row in rows}
-        row = next((urls[name] for name in spellings(path) if name in urls), None)
+        row = next((by_path[name] for name in spellings(path) if name in by_path), None)
         if row is None:
             return None
         pairs = row["alignment_pairs"] if row["target"] else None

@@ -89,7 +89,7 @@ def _variance(series: NDArray[np.float64]) -> NDArray[np.float64]:
 def _variance_of_trapezoid(log: Path, updates: int) -> NDArray[np.float64]:
     """Return the variance of the trapezoid's sum up to each update, from the groups of its text."""
     by_group = np.cumsum(sum(found.astype(float) for found in logs.block_groups(log)), axis=0)
-    tokens, ends = logs.group_tokens(log), logs.strides(log).index
+    tokens, ends = logs.group_tokens(log), logs.stride_lengths(log).index
     variance = [mean_error(row, tokens) ** 2 for row in by_group]
     found: NDArray[np.float64] = np.interp(np.arange(1, updates + 1), [0, *ends], [0, *variance])
     return found

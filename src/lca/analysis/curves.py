@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from . import logs
+from .uncertainty import apart
 from .windows import MOST, Windows
 
 MOST_OF_HEADS = 100
@@ -74,13 +75,12 @@ def _apart(
 ) -> dict[str, list[NDArray[np.floating]]]:
     """Return by how much each group of text moves the mean of each window, for each label."""
     tokens = logs.group_tokens(log)
-    groups, shares = len(tokens), tokens / tokens.sum()
-    weights = shares * np.sqrt(groups / max(1, groups - 1))
-    ends, edges = [0, *logs.strides(log).index], [0, *windows.last]
-    found: dict[str, list[NDArray[np.floating]]] = {f"apart_{n + 1}": [] for n in range(groups)}
+    ends, edges = [0, *logs.stride_lengths(log).index], [0, *windows.last]
+    found: dict[str, list[NDArray[np.floating]]] = {
+        f"apart_{number + 1}": [] for number in range(len(tokens))
+    }
     for by_group in rows:
-        apart = weights * (by_group - (by_group @ shares)[:, None])
-        for column, moved in zip(found.values(), apart.T, strict=True):
+        for column, moved in zip(found.values(), apart(by_group, tokens).T, strict=True):
             so_far = np.interp(edges, ends, np.append(0, np.cumsum(moved)))
             column.append(_short(np.diff(so_far) / np.diff(edges)))
     return found

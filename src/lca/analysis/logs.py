@@ -86,29 +86,31 @@ def head_rows(log: Path, estimator: str) -> Iterator[NDArray[np.floating]]:
 
 def series(log: Path, estimator: str, statistic: str) -> pd.DataFrame:
     """Return what `block_rows` yields as a frame: a row per update, a column per block name."""
-    return _frame(log, block_rows(log, estimator, statistic), pd.Index(blocks(log)["name"]))
+    rows = block_rows(log, estimator, statistic)
+    return _frame(_updates(log), rows, pd.Index(blocks(log)["name"]))
 
 
 def head_series(log: Path, estimator: str) -> pd.DataFrame:
     """Return what `head_rows` yields as a frame: columns are (block name, head)."""
-    return _frame(
-        log, head_rows(log, estimator), pd.MultiIndex.from_frame(heads(log)[["name", "head"]])
-    )
+    names = pd.MultiIndex.from_frame(heads(log)[["name", "head"]])
+    return _frame(_updates(log), head_rows(log, estimator), names)
 
 
 def strides(log: Path) -> pd.DataFrame:
     """Return the strides of the trapezoid by their last update: how many `updates` each has, and
     its `residual`, what the rule is off: the allocated less the measured change of the loss."""
-    names = ["update", "trapezoid/updates", "trapezoid/changes"]
-    frame = _open(log).read(columns=names).to_pandas().dropna().set_index("update")
-    changes = np.array(frame["trapezoid/changes"].tolist(), dtype=float)
+    (changes,) = _by_group(log, ["changes"])
     whole = sum(by_group.astype(float) for by_group in block_groups(log))
-    return pd.DataFrame(
-        {
-            "updates": frame["trapezoid/updates"].astype(int),
-            "residual": (whole - changes) @ _shares(log),
-        }
-    )
+    residual = (whole - changes.astype(float)) @ _shares(log)
+    return pd.DataFrame({"updates": stride_lengths(log), "residual": residual})
+
+
+def stride_lengths(log: Path) -> pd.Series:
+    """Return how many updates each stride of the trapezoid has, by its last."""
+    columns = ["update", "trapezoid/updates"]
+    frame = _open(log).read(columns=columns).to_pandas().dropna().set_index("update")
+    lengths: pd.Series = frame["trapezoid/updates"].astype(int)
+    return lengths
 
 
 def group_tokens(log: Path) -> NDArray[np.float64]:
@@ -132,13 +134,13 @@ def head_groups(log: Path) -> Iterator[NDArray[np.floating]]:
 def group_series(log: Path) -> pd.DataFrame:
     """Return what `block_groups` yields as a frame: a row per stride, by its last update, and
     group."""
-    return _group_frame(log, block_groups(log), pd.Index(blocks(log)["name"]))
+    return _frame(_of_groups(log), block_groups(log), pd.Index(blocks(log)["name"]))
 
 
 def head_group_series(log: Path) -> pd.DataFrame:
     """Return what `head_groups` yields likewise: columns are (block name, head)."""
     names = pd.MultiIndex.from_frame(heads(log)[["name", "head"]])
-    return _group_frame(log, head_groups(log), names)
+    return _frame(_of_groups(log), head_groups(log), names)
 
 
 def facts(log: Path) -> pd.DataFrame:
@@ -185,18 +187,20 @@ def _groups(log: Path) -> dict[str, set[str]]:
     return found
 
 
-def _frame(log: Path, rows: Iterator[NDArray[np.floating]], columns: pd.Index) -> pd.DataFrame:
-    updates = _open(log).read(columns=["update"])["update"].to_numpy()
-    values = np.array(list(rows)).reshape(len(columns), len(updates))
-    return pd.DataFrame(values.T, pd.Index(updates, name="update"), columns)
+def _updates(log: Path) -> NDArray[np.integer]:
+    updates: NDArray[np.integer] = _open(log).read(columns=["update"])["update"].to_numpy()
+    return updates
 
 
-def _group_frame(
-    log: Path, by_group: Iterator[NDArray[np.floating]], columns: pd.Index
+def _of_groups(log: Path) -> NDArray[np.integer]:
+    """Return the last update of each stride, as often as there are groups."""
+    return np.repeat(stride_lengths(log).index.to_numpy(), len(group_tokens(log)))
+
+
+def _frame(
+    updates: NDArray[np.integer], rows: Iterator[NDArray[np.floating]], columns: pd.Index
 ) -> pd.DataFrame:
-    table = _open(log).read(columns=["update", "trapezoid/updates"]).to_pandas().dropna()
-    updates = np.repeat(table["update"], len(group_tokens(log)))
-    values = np.array([found.ravel() for found in by_group]).reshape(len(columns), len(updates))
+    values = np.array([row.ravel() for row in rows]).reshape(len(columns), len(updates))
     return pd.DataFrame(values.T, pd.Index(updates, name="update"), columns)
 
 
@@ -215,21 +219,23 @@ def _opened(log: Path, modified: int, size: int) -> pq.ParquetFile:
 def _rows(log: Path, estimator: str, columns: list[str]) -> Iterator[NDArray[np.floating]]:
     """Yield columns of an estimator or group, such as `sum/decoder.1.w1`, one after the other."""
     if estimator == "trapezoid":
-        shares = _shares(log)
-        yield from (_spread(log, by_group @ shares) for by_group in _by_group(log, columns))
+        lengths, number, shares = stride_lengths(log).to_numpy(), len(_updates(log)), _shares(log)
+        for by_group in _by_group(log, columns):
+            yield _spread(by_group @ shares, lengths, number)
         return
-    for values in _read(log, [f"{estimator}/{column}" for column in columns]):
+    for values in read(log, [f"{estimator}/{column}" for column in columns]):
         yield values.to_numpy()
 
 
 def _by_group(log: Path, columns: list[str]) -> Iterator[NDArray[np.floating]]:
     """Yield columns of the trapezoid, an array (strides, groups) each."""
     groups = len(group_tokens(log))
-    for values in _read(log, [f"trapezoid/{column}" for column in columns]):
+    for values in read(log, [f"trapezoid/{column}" for column in columns]):
         yield pc.list_flatten(values).to_numpy().reshape(-1, groups)
 
 
-def _read(log: Path, names: list[str]) -> Iterator[pa.ChunkedArray]:
+def read(log: Path, names: list[str]) -> Iterator[pa.ChunkedArray]:
+    """Yield columns of the log by their names."""
     file = _open(log)
     for start in range(0, len(names), READ_AT_ONCE):
         some = names[start : start + READ_AT_ONCE]
@@ -244,12 +250,13 @@ def _shares(log: Path) -> NDArray[np.float64]:
     return shares
 
 
-def _spread(log: Path, values: NDArray[np.floating]) -> NDArray[np.float64]:
+def _spread(
+    values: NDArray[np.floating], lengths: NDArray[np.integer], updates: int
+) -> NDArray[np.float64]:
     """Return the mean of an update of the stride that each belongs to. Beyond the last stride that
     ends within the log, it is carried on."""
-    lengths = _open(log).read(columns=["trapezoid/updates"])["trapezoid/updates"].to_numpy()
-    strides = lengths[lengths > 0].astype(int)
-    spread = np.repeat(values / strides, strides)
-    beyond = np.full(len(lengths) - len(spread), spread[-1])
+    means = values / lengths
+    spread = np.repeat(means, lengths)
+    beyond = np.full(updates - len(spread), means[-1])
     found: NDArray[np.float64] = np.concatenate([spread, beyond])
     return found

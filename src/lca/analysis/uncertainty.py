@@ -100,12 +100,21 @@ def mean_error(values: NDArray[np.floating], weights: NDArray[np.floating]) -> f
     weights their tokens. Of the change of a loss the values are the changes of the batches, so that
     what makes batches differ drops out. NaN if they are fewer than `FEWEST_BATCHES`.
     """
-    number = len(values)
-    if number < FEWEST_BATCHES:
+    if len(values) < FEWEST_BATCHES:
         return np.nan
-    shares = weights / weights.sum()
-    apart = shares * (values - shares @ values)
-    return float(np.sqrt(number / (number - 1) * (apart**2).sum()) * _widening(number - 1))
+    return float(np.sqrt((apart(values, weights) ** 2).sum()) * _widening(len(values) - 1))
+
+
+def apart(values: NDArray[np.floating], weights: NDArray[np.floating]) -> Floats:
+    """Return by how much each of independent values (..., value) moves their weighted mean.
+
+    The root of the sum of the squares is the mean's standard error, but for few values; so it is of
+    sums over several such means, of what each value moves in all of them.
+    """
+    number, shares = len(weights), weights / weights.sum()
+    means = (values @ shares)[..., None]
+    moved: Floats = np.sqrt(number / max(1, number - 1)) * shares * (values - means)
+    return moved
 
 
 def ratio_error(

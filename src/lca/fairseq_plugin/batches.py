@@ -6,7 +6,7 @@ from fairseq.data import data_utils
 from fairseq.trainer import Trainer
 
 SEED = 0
-"""Of dropout on fixed batches: the same in runs with different seeds."""
+"""Of fixed batches and of dropout on them: the same in runs with different seeds."""
 
 BATCHES = 32
 """The least number of batches a loss is measured on: their scatter tells how certain it is."""
@@ -48,7 +48,7 @@ class Text:
         """About how many tokens the text has."""
         return round(self._length * len(self._indices))
 
-    def fixed(self, tokens: int, seed: int = 0, least: int = BATCHES) -> list[dict]:
+    def fixed(self, tokens: int, seed: int = SEED, least: int = BATCHES) -> list[dict]:
         """Return `least` batches or more with about `tokens` in all, by `seed` which.
 
         They are the same ones each time. Each sample comes once before one comes again.
@@ -64,6 +64,13 @@ class Text:
             batches.append(self._batch(samples, MASKS * (1 + seed) + batch))
         return batches
 
+    def predicted(self, batch: dict) -> int:
+        """Return how many tokens a batch predicts: those of its target, if it has one."""
+        if "target" not in batch:
+            return int(batch["ntokens"])
+        padding = getattr(self._trainer.criterion, "padding_idx", None)
+        return int((batch["target"] != padding).sum())
+
     def _samples(self, tokens: float) -> int:
         """Return how many samples have about so many tokens."""
         return max(1, round(tokens / self._length))
@@ -72,10 +79,3 @@ class Text:
         self._dataset.set_epoch(epoch)
         batch = self._dataset.collater([self._dataset[int(index)] for index in samples])
         return utils.move_to_cuda(batch) if self._trainer.cuda else batch
-
-
-def predicted_tokens(batch: dict, padding: int | None) -> int:
-    """Return how many tokens a batch predicts: those of its target, if it has one."""
-    if "target" not in batch:
-        return int(batch["ntokens"])
-    return int((batch["target"] != padding).sum())

@@ -17,7 +17,7 @@ from lca.blocks import Partition
 from lca.probe import Integral, integrate
 from lca.trapezoid import GROUPS, Rise, trapezoid
 
-from .batches import SEED, Text, predicted_tokens
+from .batches import SEED, Text
 
 SEED_OF_TEXT = 1
 """Of the trapezoid: other text than what its sum is held against."""
@@ -97,8 +97,7 @@ class Probe:
         self._partition = partition
         text = Text(trainer, trainer.cfg.dataset.train_subset)
         self._loss_batches = text.fixed(loss_tokens)
-        padding = getattr(trainer.criterion, "padding_idx", None)
-        self.loss_tokens = [predicted_tokens(batch, padding) for batch in self._loss_batches]
+        self.loss_tokens = [text.predicted(batch) for batch in self._loss_batches]
         """Predicted tokens of the batches of `losses_with_dropout`."""
         self.batches = {"train": text.fixed(tokens)}
         with suppress(FileNotFoundError):
@@ -150,8 +149,7 @@ class Trapezoid:
         self.text = Text(trainer, trainer.cfg.dataset.train_subset)
         batches = self.text.fixed(tokens, SEED_OF_TEXT, GROUPS)
         self.groups = [batches[group::GROUPS] for group in range(GROUPS)]
-        padding = getattr(trainer.criterion, "padding_idx", None)
-        self.tokens = [sum(predicted_tokens(b, padding) for b in group) for group in self.groups]
+        self.tokens = [sum(map(self.text.predicted, group)) for group in self.groups]
         """Predicted tokens of each group."""
 
     def measure(self, model: Copy, before: Sequence[Tensor], after: Sequence[Tensor]) -> list[Rise]:

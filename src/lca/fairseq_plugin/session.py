@@ -1,8 +1,7 @@
 """What LCA does beside a fairseq training: measure and record its updates."""
 
-from typing import NamedTuple
+from functools import partial
 
-import torch
 from fairseq.trainer import Trainer
 from torch import Tensor
 
@@ -11,18 +10,9 @@ from lca.allocation import check_total
 from lca.blocks import partition
 from lca.optimizers import LcaOptimizer
 from lca.recorder import EXTRA_UPDATES, Recorder
-from lca.trapezoid import Strides
+from lca.trapezoid import Stride, Strides
 
 from .probe import Copy, Loss, Probe, Trapezoid
-
-
-class Stride(NamedTuple):
-    """Where the stride began that the training is in."""
-
-    after: int
-    """The update before it, or 0."""
-    values: list[Tensor]
-    """The parameters there, in the memory of the host."""
 
 
 class Session:
@@ -80,7 +70,8 @@ class Session:
             every, most = cfg.optimizer.lca_trapezoid_every, cfg.optimization.max_update
             self._strides = Strides(every, most - EXTRA_UPDATES if most else None)
             is_continued = state is not None and update > 0  # and not begun anew from its model
-            self._stride = Stride(*state) if is_continued else self._new_stride(update)
+            values = self.optimizer.values()
+            self._stride = Stride(*state) if is_continued else Stride.begin(update, values)
 
     def close_part(self) -> Stride | None:
         """Write the rows so far; return the state to be kept beside the trainer's."""
@@ -143,16 +134,11 @@ class Session:
 
     def _end_stride(self, model: Copy, facts: dict, allocations: dict[str, Tensor]) -> None:
         """Add what the stride did that this update ends, and begin the next."""
-        update, after = facts["update"], self.optimizer.values()
-        before = [old.to(new.device) for old, new in zip(self._stride.values, after, strict=True)]
-        rises = self.trapezoid.measure(model, before, after)
-        facts["trapezoid/updates"] = update - self._stride.after
-        facts["trapezoid/changes"] = [rise.change for rise in rises]
-        allocations["trapezoid"] = torch.stack([rise.allocation for rise in rises])
-        self._stride = self._new_stride(update)
-
-    def _new_stride(self, update: int) -> Stride:
-        return Stride(update, [value.to("cpu", copy=True) for value in self.optimizer.values()])
+        update, values = facts["update"], self.optimizer.values()
+        measure = partial(self.trapezoid.measure, model)
+        found, allocations["trapezoid"] = self._stride.end(update, values, measure)
+        facts.update(found)
+        self._stride = Stride.begin(update, values)
 
     def _is_probed(self, update: int) -> bool:
         """Tell whether an update is probed: the first, whose start is the untrained model, and
