@@ -192,7 +192,7 @@ def frozen(training: Training, at: list[int], strides: int, every: int) -> Itera
             pairs = zip(slope, before, after, strict=True)
             term = sum(float(g @ (new - old)) for g, old, new in pairs)
 
-            def evaluate(values: list, group: int, model=model):
+            def evaluate(group: int, values: list, model=model):
                 return model.loss_and_gradients(values, [training.whole[group]], dropout=group)
 
             rises = trapezoid(evaluate, len(training.whole), before, after, partition)

@@ -38,7 +38,7 @@ LAGS = {"own_batch": 0, "next_batch": 1}
 
 ESTIMATORS = ("own_batch", "next_batch", "trapezoid", "probe")
 """What is analysed; see `lca.allocation`. Of the trapezoid there is a value for every stride of
-some updates, of `probe` for scheduled updates only; see `lca.trapezoid` and `lca.probe`."""
+some updates, of `probe` for scheduled updates only; see `lca.trapezoid` and `lca.integral`."""
 
 PROBES = ("train", "held_out")
 """The fixed batches that the probe integrates over."""

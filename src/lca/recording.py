@@ -25,10 +25,11 @@ from torch.func import functional_call
 
 from . import LAGS
 from .blocks import Partition
+from .integral import Integral
 from .optimizers import LcaOptimizer
 from .placement import unwrapped
 from .recorder import EXTRA_UPDATES, Recorder, consolidate
-from .trapezoid import GROUPS, Rise, Stride, Strides, trapezoid
+from .trapezoid import GROUPS, Stride, Strides, trapezoid
 
 ROWS = 1000
 """Rows that are kept in memory at most, where no checkpoint writes them."""
@@ -210,7 +211,7 @@ class Recording:
         assert loss is not None and partition is not None
         stride = Stride(*self._optimizer.param_groups[0]["lca_stride"])
 
-        def measure(before: Sequence[Tensor], after: Sequence[Tensor]) -> list[Rise]:
+        def measure(before: Sequence[Tensor], after: Sequence[Tensor]) -> list[Integral]:
             return trapezoid(loss.with_gradients, self._groups, before, after, partition)
 
         values = self._optimizer.values()
@@ -237,7 +238,7 @@ class _SampleLoss(nn.Module):
             state = self._state(values)
             return [float(functional_call(self, state, (batch,))) for batch in self._sample]
 
-    def with_gradients(self, values: Sequence[Tensor], batch: int) -> tuple[float, list[Tensor]]:
+    def with_gradients(self, batch: int, values: Sequence[Tensor]) -> tuple[float, list[Tensor]]:
         """Return a batch's loss and its gradients, flat."""
         with torch.enable_grad(), self._seeded(SEED + batch):
             state = self._state([value.detach().requires_grad_() for value in values])

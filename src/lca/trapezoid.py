@@ -6,8 +6,8 @@ one to the other, and so is, term by term, what each parameter did to it (Lan et
 trapezoidal rule: the mean of the gradients at its ends, times the displacement between them. The
 gradients are of some fixed text, the same at both ends and all along, with the same masks of
 dropout: hence what is allocated adds up to the change of the loss on this text, but for what the
-rule itself is off. That is known, since the loss at the ends is; where it is more than a little, a
-third gradient, in the middle, makes it Simpson's rule.
+rule itself is off. That is known, since the loss at the ends is; where it is more than a little,
+the stride is halved, and its halves again (see `integral`).
 
 No use is made of the batches that are trained on. A gradient of the next batch, which costs
 nothing, is unbiased only while no text comes twice: what a model learns of a text by heart, it
@@ -19,13 +19,14 @@ is told from them is (random groups; Wolter 2007, chapter 2).
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from .allocation import allocate
 from .blocks import Partition
+from .integral import Integral, integrate
 
 DENSE = 8
 """The strides grow by an update each so many updates: most of the path is behind the first."""
@@ -34,7 +35,10 @@ GROUPS = 8
 """Into which the text is divided."""
 
 TOLERANCE, LEAST = 0.01, 1e-5
-"""How far the trapezoidal rule may be off: as a share of the larger of its terms, in nats."""
+"""How far the rule may be off: as a share of the larger of its terms, in nats."""
+
+MOST_INTERVALS = 8
+"""Of a stride, at which refinement ends."""
 
 
 class Strides:
@@ -59,15 +63,6 @@ class Strides:
         return update == self._end
 
 
-class Rise(NamedTuple):
-    """What a stride did to the loss of a group of text."""
-
-    allocation: Tensor
-    """`(cells, 4)`, see `allocation`."""
-    change: float
-    """Of the loss, as measured, in nats per predicted token."""
-
-
 class Stride(NamedTuple):
     """Where the stride began that a training is in; a checkpoint keeps it."""
 
@@ -85,7 +80,7 @@ class Stride(NamedTuple):
         self,
         update: int,
         values: Sequence[Tensor],
-        measure: Callable[[Sequence[Tensor], Sequence[Tensor]], list[Rise]],
+        measure: Callable[[Sequence[Tensor], Sequence[Tensor]], list[Integral]],
     ) -> tuple[dict[str, Any], Tensor]:
         """Return what is recorded of the stride that ends with `update`, which left `values`.
 
@@ -93,16 +88,16 @@ class Stride(NamedTuple):
         returns what happened between parameters before and after, as `trapezoid` does.
         """
         before = [old.to(new.device) for old, new in zip(self.values, values, strict=True)]
-        rises = measure(before, values)
+        found = measure(before, values)
         facts = {
             "trapezoid/updates": update - self.after,
-            "trapezoid/changes": [rise.change for rise in rises],
+            "trapezoid/changes": [group.change for group in found],
         }
-        return facts, torch.stack([rise.allocation for rise in rises])
+        return facts, torch.stack([group.allocation for group in found])
 
 
-Evaluate = Callable[[Sequence[Tensor], int], tuple[float, list[Tensor]]]
-"""From parameters and the number of a group to its mean loss and the gradients."""
+Evaluate = Callable[[int, Sequence[Tensor]], tuple[float, list[Tensor]]]
+"""From the number of a group and parameters to its mean loss and the gradients."""
 
 
 def trapezoid(
@@ -111,27 +106,14 @@ def trapezoid(
     before: Sequence[Tensor],
     after: Sequence[Tensor],
     partition: Partition,
-) -> list[Rise]:
+) -> list[Integral]:
     """Allocate the loss change from parameters `before` to `after`, group by group.
 
     `evaluate` takes the same text with the same masks of dropout each time it is given a group.
     Parameters and gradients are flat float32, in the order of the partition.
     """
-    moved = [new - old for old, new in zip(before, after, strict=True)]
-    found = []
-    for group in range(groups):
-        (loss, start), (loss_after, end) = (evaluate(values, group) for values in (before, after))
-        change = loss_after - loss
-        mean = [(one + other) / 2 for one, other in zip(start, end, strict=True)]
-        terms = [_dot(gradients, moved) for gradients in (start, end)]
-        off = abs(sum(terms) / 2 - change)
-        if off > max(TOLERANCE * max(map(abs, terms)), LEAST):
-            middle = [old + move / 2 for old, move in zip(before, moved, strict=True)]
-            _, inner = evaluate(middle, group)
-            mean = [(outer + 2 * g) / 3 for outer, g in zip(mean, inner, strict=True)]
-        found.append(Rise(allocate(mean, moved, partition), change))
-    return found
-
-
-def _dot(gradients: Sequence[Tensor], moved: Sequence[Tensor]) -> float:
-    return sum(float(g @ move) for g, move in zip(gradients, moved, strict=True))
+    intervals = (1, MOST_INTERVALS)
+    return [
+        integrate(partial(evaluate, group), before, after, partition, intervals, LEAST, TOLERANCE)
+        for group in range(groups)
+    ]

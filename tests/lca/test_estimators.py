@@ -46,7 +46,7 @@ def train(seed, noise, rule=adam, every=1):
     found["trapezoid"] = torch.zeros(UPDATES)
     start, begin = 0, [model.theta.detach().clone()]
 
-    def evaluate(values, _):
+    def evaluate(_, values):
         return loss(values[0]), [CURVATURE * values[0]]
 
     for update in range(1, UPDATES + 2):

@@ -59,7 +59,7 @@ def of_models(objective, before, after, groups=1):
     """Return the trapezoid between two models, and how many gradients it took."""
     model, calls = copy.deepcopy(before), []
 
-    def evaluate(values, group):
+    def evaluate(group, values):
         calls.append(group)
         with torch.no_grad():
             for parameter, value in zip(model.parameters(), values, strict=True):
@@ -85,8 +85,9 @@ def exact(objective, model, seed):
 @pytest.mark.parametrize("is_refined", [False, True])
 def test_a_stride_is_that_of_plain_autograd(objective, is_refined, monkeypatch):
     """In double precision, by block and group of text: the trapezoidal rule, or Simpson's."""
-    monkeypatch.setattr("lca.trapezoid.LEAST", -1.0 if is_refined else 1.0)
-    monkeypatch.setattr("lca.trapezoid.TOLERANCE", -1.0)
+    monkeypatch.setattr("lca.trapezoid.LEAST", 0.0 if is_refined else 1.0)
+    monkeypatch.setattr("lca.trapezoid.TOLERANCE", 0.0)
+    monkeypatch.setattr("lca.trapezoid.MOST_INTERVALS", 2)
     before, after = moved(objective, 0.01)
     part = partition(before)
     found, calls = of_models(objective, before, after, groups=2)
@@ -118,10 +119,13 @@ def test_a_stride_is_that_of_plain_autograd(objective, is_refined, monkeypatch):
 
 
 def test_where_the_rule_is_off_it_is_refined():
+    """Until it accounts for what was measured; a stride this long is worse than any in training."""
     near, calls = of_models("clm", *moved("clm", 1e-4))
-    assert len(calls) == 2
+    assert len(calls) == 2 and near[0].intervals == 1
     far, calls = of_models("clm", *moved("clm", 0.05))
-    assert len(calls) == 3
-    for (rise,) in (near, far):
+    assert len(calls) == far[0].intervals + 1 > 2
+    further, _ = of_models("clm", *moved("clm", 0.15))
+    assert further[0].intervals > far[0].intervals
+    for (rise,) in (near, far, further):
         total = rise.allocation[:, 0].sum().item()
-        assert total == pytest.approx(rise.change, rel=0.05, abs=1e-5)
+        assert total == pytest.approx(rise.change, rel=0.02, abs=1e-5)

@@ -14,13 +14,20 @@ from fairseq.trainer import Trainer
 from torch import Tensor
 
 from lca.blocks import Partition
-from lca.probe import Integral, integrate
-from lca.trapezoid import GROUPS, Rise, trapezoid
+from lca.integral import Integral, integrate
+from lca.trapezoid import GROUPS, trapezoid
 
 from .batches import SEED, Text
 
 SEED_OF_TEXT = 1
 """Of the trapezoid: other text than what its sum is held against."""
+
+
+INTERVALS = (2, 32)
+"""Into which a probed update's step is divided: Simpson's rule, to as many as Lan et al. take."""
+
+TOLERANCE = 1e-4
+"""Of the change of the loss, in nats per token, that it may leave unaccounted for."""
 
 
 class Loss(NamedTuple):
@@ -116,6 +123,8 @@ class Probe:
                 before,
                 after,
                 self._partition,
+                INTERVALS,
+                TOLERANCE,
             )
             for name in self.batches
         }
@@ -152,10 +161,12 @@ class Trapezoid:
         self.tokens = [sum(map(self.text.predicted, group)) for group in self.groups]
         """Predicted tokens of each group."""
 
-    def measure(self, model: Copy, before: Sequence[Tensor], after: Sequence[Tensor]) -> list[Rise]:
+    def measure(
+        self, model: Copy, before: Sequence[Tensor], after: Sequence[Tensor]
+    ) -> list[Integral]:
         """Return what a stride between these parameters did to the loss of each group."""
 
-        def evaluate(values: Sequence[Tensor], group: int) -> tuple[float, list[Tensor]]:
+        def evaluate(group: int, values: Sequence[Tensor]) -> tuple[float, list[Tensor]]:
             return model.loss_and_gradients(values, self.groups[group], dropout=SEED + group)
 
         return trapezoid(evaluate, GROUPS, before, after, self._partition)

@@ -1,11 +1,11 @@
-"""Simpson's rule on losses whose integral is known."""
+"""The rules on losses whose integral is known."""
 
 import pytest
 import torch
 from torch import nn
 
 from lca.blocks import partition
-from lca.probe import integrate
+from lca.integral import integrate
 
 
 class Model(nn.Module):
@@ -43,7 +43,7 @@ def step(scale=1.0):
 def test_polynomials_up_to_the_fourth_degree_take_three_gradients(power):
     evaluate, points = evaluation(lambda theta: (theta**power).sum())
     before, after = step()
-    found = integrate(evaluate, before, after, PART, tolerance=1e-3)
+    found = integrate(evaluate, before, after, PART, (2, 32), 1e-3)
     assert len(points) == 3 and found.intervals == 2
     for cell, (a, b) in enumerate(zip(before, after, strict=True)):
         changes = (b**power - a**power).double()
@@ -60,22 +60,22 @@ def test_polynomials_up_to_the_fourth_degree_take_three_gradients(power):
 def test_intervals_are_halved_until_the_residual_is_small():
     evaluate, points = evaluation(lambda theta: torch.sin(4 * theta).sum())
     before, after = step()
-    coarse = integrate(evaluate, before, after, PART, tolerance=1e9)
+    coarse = integrate(evaluate, before, after, PART, (2, 32), 1e9)
     assert coarse.intervals == 2 and abs(coarse.residual) > 0.1
-    fine = integrate(evaluate, before, after, PART, tolerance=1e-2)
+    fine = integrate(evaluate, before, after, PART, (2, 32), 1e-2)
     assert fine.intervals > 2 and abs(fine.residual) <= 1e-2
     for cell, (a, b) in enumerate(zip(before, after, strict=True)):
         expected = (torch.sin(4 * b) - torch.sin(4 * a)).sum().item()
         assert fine.allocation[cell, 0].item() == pytest.approx(expected, abs=1e-2)
     points.clear()
-    integrate(evaluate, before, after, PART, tolerance=1e-2)
+    integrate(evaluate, before, after, PART, (2, 32), 1e-2)
     assert len(points) == fine.intervals + 1  # no point is evaluated twice
 
 
 def test_a_residual_that_stays_is_told():
     weights = torch.arange(17)
     evaluate, _ = evaluation(lambda theta: ((theta > 0) * weights).sum() + 0 * theta.sum())
-    found = integrate(evaluate, *step(3.0), PART, tolerance=1e-3)
+    found = integrate(evaluate, *step(3.0), PART, (2, 32), 1e-3)
     assert found.intervals == 32
     assert found.residual == pytest.approx(found.after - found.before)
     assert found.residual != 0
