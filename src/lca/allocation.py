@@ -19,7 +19,7 @@ Which gradient is a matter of the estimator:
 `trapezoid`    of fixed training text, at both ends of a stride of some updates (see `trapezoid`):
                it adds up to the change of the loss on this text, whatever the optimizer and however
                often text is read again.
-`probe`        of fixed batches, along a single step by Simpson's rule (see `probe`).
+`probe`        of fixed batches, along a single step by Simpson's rule (see `integral`).
 
 A single update's own_batch or next_batch is mostly the noise of a single batch; sums over many
 updates mean something, and how much their scatter tells. Once text is read again, the next batch is
