@@ -7,7 +7,8 @@ verdicts that are not "undecided" are wrong. Not part of `make bench`: it takes 
 Every block has a rate of its own that rises in the warm-up, a tenth of the training, and then falls
 exponentially. The noise of an update is as large as the learning rate, which falls linearly; a
 third of its variance is shared by all blocks, and a third stays the same for some updates, as the
-trapezoid does over a stride.
+trapezoid does over a stride. Besides, as the trapezoid's, contributions are the mean of groups of
+text; of how much a group's differ a third of the variance is shared by all blocks.
 """
 
 import argparse
@@ -21,6 +22,8 @@ from closer_look.analysis.claims.claim import in_order
 from closer_look.analysis.claims.evidence import trials
 from closer_look.analysis.claims.verdicts import UNDECIDED, Inequality, _combine
 from closer_look.vocabulary import ATTENTION, COMPONENTS, FACETS, FEED_FORWARD
+from lca.analysis.uncertainty import apart
+from lca.trapezoid import GROUPS
 
 TRAININGS = {"short": (200, 200, 8), "long": (6000, 1000, 32)}
 """Updates, windows, and updates in a row that share noise."""
@@ -38,11 +41,13 @@ HEADS, WARM_UP = 4, 0.1
 class Training:
     """One of each objective: the blocks, and their contributions without noise."""
 
-    def __init__(self, updates: int, windows: int, together: int, noise: float, seed: int) -> None:
+    def __init__(
+        self, updates: int, windows: int, together: int, noise: float, text: float, seed: int
+    ) -> None:
         rng = np.random.default_rng(seed)
         self.ends = np.linspace(0, updates, windows + 1).round()[1:].astype(int)
         self.together = max(1, together * windows // updates)
-        self.noise = noise
+        self.noise, self.text = noise, text
         self.objectives = {
             objective: self._blocks(stacks, windows, rng)
             for objective, stacks in {
@@ -73,11 +78,18 @@ class Training:
         """Return curves and head curves; without noise if there is no generator."""
         frames = []
         for objective, (blocks, means) in self.objectives.items():
-            sums = means if rng is None else means + self._deviations(means, rng)
+            groups = np.zeros((*means.shape, GROUPS))
+            if rng is not None:
+                means = means + self._deviations(means, rng)
+                groups = self._groups(means, rng)
+            sums = means + groups.mean(axis=-1)
             widths = np.diff(self.ends, prepend=0)
             frame = blocks.loc[blocks.index.repeat(len(widths))].reset_index(drop=True)
             frame["update"] = np.tile(self.ends, len(blocks))
             frame["sum"] = (-sums / widths).ravel()
+            moved = np.moveaxis(apart(groups, np.ones(GROUPS)), -1, 0)
+            for number, group in enumerate(moved if groups.any() else []):
+                frame[f"apart_{number + 1}"] = (-group / widths).ravel()
             run = dict(zip(FACETS, ("toy", objective, "en", "base", 1), strict=True))
             frames.append(frame.assign(high=np.nan, estimator="trapezoid", **run))
         found = pd.concat(frames, ignore_index=True)
@@ -93,6 +105,12 @@ class Training:
         rate = np.minimum(time / WARM_UP, (1 - time) / (1 - WARM_UP))
         unit *= rate / np.sqrt(3 * (rate**2).sum())  # a variance of 1, summed over the training
         return self.noise * means.sum(axis=1, keepdims=True) * unit
+
+    def _groups(self, means: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return by how much each group of text differs, (block, window, group)."""
+        own, shared = rng.standard_normal((len(means), GROUPS)), rng.standard_normal(GROUPS)
+        unit = (own * 2**0.5 + shared) / 3**0.5
+        return self.text * GROUPS**0.5 * means[:, :, None] * unit[:, None]
 
 
 def inequalities(
@@ -112,15 +130,17 @@ def simulate(
     kind: str,
     noise: float,
     trainings: int,
+    text: float = 0.0,
     resamples: int = 199,
     seed: int = 1,
     numbers: Collection[str] | None = None,
 ) -> pd.DataFrame:
     """Return a row for each inequality: coverage, and shares of verdicts decided and wrong.
 
-    `kind` is one of `TRAININGS`, `noise` the standard error of a contribution relative to it.
+    `kind` is one of `TRAININGS`; `noise` and `text` are the standard errors of a contribution
+    relative to it, from the updates and from the groups of text.
     """
-    training = Training(*TRAININGS[kind], noise, seed)
+    training = Training(*TRAININGS[kind], noise, text, seed)
     true = inequalities(training.tables(None), 1, numbers)
     rng = np.random.default_rng(seed)
     found = defaultdict(list)
@@ -154,12 +174,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trainings", type=int, default=200)
     parser.add_argument("--noise", type=float, nargs="+", default=[0.1, 0.5])
+    parser.add_argument("--text", type=float, default=0.1, help="standard error from the groups")
     parser.add_argument("--kinds", nargs="+", choices=TRAININGS, default=list(TRAININGS))
     parser.add_argument("--all", action="store_true", help="a row for each inequality")
     arguments = parser.parse_args()
     for kind in arguments.kinds:
         for noise in arguments.noise:
-            rows = simulate(kind, noise, arguments.trainings)
+            rows = simulate(kind, noise, arguments.trainings, arguments.text)
             by = ["claim", "inequality"] if arguments.all else ["claim"]
             table = rows.groupby(by, sort=False)[["covered", "decided", "wrong"]].mean()
             table["least covered"] = rows.groupby(by, sort=False)["covered"].min()
@@ -167,7 +188,7 @@ def main() -> None:
                 *rows[["covered", "decided", "wrong"]].mean(),
                 rows["covered"].min(),
             ]
-            print(f"\n{kind} trainings, a standard error of {noise:.0%}:\n")
+            print(f"\n{kind} trainings, standard errors of {noise:.0%} and {arguments.text:.0%}:\n")
             print(table.round(3).to_string(), flush=True)
 
 

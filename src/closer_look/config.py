@@ -124,7 +124,7 @@ def _kinds(schema: dict) -> list[str]:
 
 def check_recorded(config: dict, estimator: str) -> None:
     """Raise `ConfigError` if the main runs do not record an estimator that is to be drawn."""
-    variant = _base_first(config)[0]
+    variant = variants(config)[0]
     if estimator == "trapezoid" and not settings(config, variant)["trapezoid"]["every"]:
         raise ConfigError(
             f"{estimator}: not recorded by variant {variant}; with `training.trapezoid.every` "
@@ -139,17 +139,29 @@ def runs(config: dict) -> list[Run]:
         for entry in config["runs"]
         for objective in entry["objectives"]
         for languages in _languages(entry, objective)
-        for variant in _variants(config, objective)
+        for variant in _trained_variants(config, objective)
         for seed in config["seeds"]
     ]
     return list(dict.fromkeys(found))
 
 
-def main_runs(config: dict) -> list[Run]:
-    """Return the runs that stand for their objectives: `base`, or the first variant; first seed."""
-    names = filter(None, config["main_runs"].values())
-    variant, seed = _base_first(config)[0], config["seeds"][0]
-    return [Run(*name.split("/"), variant, seed) for name in names]
+def variants(config: dict) -> list[str]:
+    """Return the variants' names, `base` first: Snakemake puts those of a --configfile before."""
+    return sorted(config["variants"], key=lambda name: name != "base")
+
+
+def main_runs(config: dict, variant: str | None = None) -> list[Run]:
+    """Return the runs that stand for their objectives, of the first seed.
+
+    Those of a variant, by default the first. Of equal variants only the first is trained, so that
+    it stands for the others.
+    """
+    chosen, seed = variant or variants(config)[0], config["seeds"][0]
+    models = (name.split("/") for name in filter(None, config["main_runs"].values()))
+    return [
+        Run(corpus, objective, languages, _trained_as(config, objective, chosen), seed)
+        for corpus, objective, languages in models
+    ]
 
 
 def probed_throughout(config: dict) -> list[Run]:
@@ -203,23 +215,20 @@ def hours(settings: dict, tokens_per_second: float) -> float:
     return settings["total_updates"] * settings["tokens_per_update"] / tokens_per_second / 3600
 
 
-def _variants(config: dict, objective: str) -> list[str]:
+def _trained_variants(config: dict, objective: str) -> list[str]:
     """Return the variants that differ for an objective; of equal ones the first."""
-    found = []
-    for variant in _base_first(config):
-        if not any(_are_same(config, objective, variant, other) for other in found):
-            found.append(variant)
-    return found
+    trained = (_trained_as(config, objective, variant) for variant in variants(config))
+    return list(dict.fromkeys(trained))
 
 
-def _base_first(config: dict) -> list[str]:
-    """Return the variants' names; Snakemake puts those of a --configfile before the others."""
-    return sorted(config["variants"], key=lambda name: name != "base")
+def _trained_as(config: dict, objective: str, variant: str) -> str:
+    """Return the first of the variants that train the same models of an objective."""
+    return next(other for other in variants(config) if _are_same(config, objective, variant, other))
 
 
-def _are_same(config: dict, objective: str, *variants: str) -> bool:
+def _are_same(config: dict, objective: str, *pair: str) -> bool:
     """Tell whether two variants train the same models of an objective."""
-    one, other = (of_objective(settings(config, variant), objective) for variant in variants)
+    one, other = (of_objective(settings(config, variant), objective) for variant in pair)
     norms = {found["norm"][objective] for found in (one, other)}
     return one | {"norm": None} == other | {"norm": None} and len(norms) == 1
 
@@ -289,7 +298,7 @@ def _check_variants(config: dict) -> None:
         raise ConfigError("training.momentum: only with optimizer: sgd")
     seen = []
     trained = {objective for entry in config["runs"] for objective in entry["objectives"]}
-    for variant in _base_first(config):
+    for variant in variants(config):
         changes = config["variants"][variant]
         key, training = f"variants.{variant}", config["training"] | changes
         for optimizer, names in OF_OPTIMIZER.items():

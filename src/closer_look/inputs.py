@@ -6,6 +6,7 @@ any other exception it would wrap into ten.
 
 import sys
 from collections.abc import Callable, Iterable
+from itertools import chain
 from pathlib import Path
 
 from . import config as configuration
@@ -45,12 +46,32 @@ class Inputs:
         self.runs = configuration.runs(config)
         self.main_runs = configuration.main_runs(config)
         """Those that stand for their objectives, of the first seed."""
-        self.main_runs_of_all_seeds = [
-            run._replace(seed=seed) for run in self.main_runs for seed in config["seeds"]
-        ]
+        self.main_runs_of_all_seeds = self._of_all_seeds(self.main_runs)
+        self.main_runs_by_variant = {
+            variant: configuration.main_runs(config, variant)
+            for variant in configuration.variants(config)
+        }
+        """Those of every variant, of the first seed; some are the same."""
 
         self.probed_throughout = configuration.probed_throughout(config)
         """Those whose every update is probed."""
+
+    @property
+    def models_by_variant(self) -> dict[str, list[str]]:
+        """Their names without the seed, by variant."""
+        return {
+            variant: ["/".join(run[:-1]) for run in runs]
+            for variant, runs in self.main_runs_by_variant.items()
+        }
+
+    def _of_all_seeds(self, runs: Iterable[Run]) -> list[Run]:
+        return [run._replace(seed=seed) for run in runs for seed in self.config["seeds"]]
+
+    @property
+    def main_runs_of_all_variants(self) -> list[Run]:
+        """Those of every variant, with all seeds, each once."""
+        found = chain.from_iterable(self.main_runs_by_variant.values())
+        return self._of_all_seeds(dict.fromkeys(found))
 
     @property
     def pairs(self) -> list[tuple[str, str]]:

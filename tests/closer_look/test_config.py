@@ -107,6 +107,18 @@ def test_a_norm_in_one_word_is_that_of_all_objectives():
     assert settings(config, "base")["norm"] == {"mlm": "post", "clm": "pre", "mt": "post"}
 
 
+def test_a_variant_has_the_models_of_the_first_that_is_the_same():
+    variants = {"base": {}, "pre": {"norm": "pre"}, "post": {"norm": "post"}}
+    config = copy.deepcopy(PAPER) | {"variants": variants}
+    trained = {variant: [run.variant for run in main_runs(config, variant)] for variant in variants}
+    assert trained == {
+        "base": ["base", "base", "base"],
+        "pre": ["pre", "base", "pre"],
+        "post": ["base", "post", "base"],
+    }
+    assert set(main_runs(config, "pre")) | set(main_runs(config, "post")) <= set(runs(config))
+
+
 def test_the_main_runs_are_of_the_base_in_whatever_order():
     config = PAPER | {"variants": {"slow": {"lr": 1e-4}, "base": {}}}
     check(config, SCHEMA)

@@ -461,7 +461,9 @@ def test_another_seed_adds_trainings_only(finished):
 def test_a_variant_of_the_training_text_is_made_from_the_binary_data(finished):
     noisy, also = ({"noise": 0.1, "dropout": dropout} for dropout in (0.1, 0.2))
     planned = finished.plan({"variants": {"noisy": noisy, "noisy_too": also}})
-    assert planned.keys() == {"alter", "train", "aggregate", "score", "all"} | OF_ALL_RUNS
+    by_variant = {"shapes", "verdicts"}
+    steps = {"alter", "train", "aggregate", "score", "all"}
+    assert planned.keys() == steps | OF_ALL_RUNS | by_variant
     folder = "results/data/toy/en-de/altered"
     text = "max_train-none/noise-0.1"
     assert planned["alter"] == {f"{folder}/{scope}/{text}" for scope in ("joint", "en")}

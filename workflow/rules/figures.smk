@@ -185,6 +185,48 @@ rule agreement:
         script_of("figures/agreement")
 
 
+rule shapes:
+    input:
+        totals=inputs.by_estimator("totals.parquet", inputs.main_runs_of_all_variants),
+    output:
+        **figure("shapes", "Shapes by variant", when=len(config["variants"]) > 1),
+    log:
+        "results/logs/shapes{suffix}.log",
+    localrule: True
+    conda:
+        "../../envs/figures.yaml"
+    params:
+        estimator=inputs.estimator,
+        main=inputs.models_by_variant,
+        code=code("figures/shapes"),
+    script:
+        script_of("figures/shapes")
+
+
+rule verdicts:
+    input:
+        totals=files("totals.parquet", inputs.main_runs_of_all_variants),
+        curves=files("curves.parquet", inputs.main_runs_of_all_variants),
+        head_curves=files("head_curves.parquet", inputs.main_runs_of_all_variants),
+    output:
+        **figure(
+            "verdicts",
+            "Verdicts by variant",
+            by_estimator=False,
+            when=len(config["variants"]) > 1,
+        ),
+        csv="results/tables/verdicts.csv",
+    log:
+        "results/logs/verdicts.log",
+    conda:
+        "../../envs/figures.yaml"
+    params:
+        main=inputs.models_by_variant,
+        code=code("figures/verdicts"),
+    script:
+        script_of("figures/verdicts")
+
+
 rule losses:
     input:
         losses=files("losses.parquet", inputs.runs),
