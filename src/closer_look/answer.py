@@ -65,13 +65,17 @@ def _models(runs: list[Run], results: Path) -> str:
         rows.append(
             {
                 "": OBJECTIVE_NAMES[run.objective],
-                "test loss (unigrams)": f"{score['own loss']:.2f} ({score['unigram loss']:.2f})",
-                "BLEU": "" if pd.isna(score["BLEU"]) else f"{score['BLEU']:.1f}",
+                "test loss (unigrams)": "not scored" if score is None else _losses(score),
+                "BLEU": "" if score is None or pd.isna(score["BLEU"]) else f"{score['BLEU']:.1f}",
                 "training loss fell by": f"{-found['change'].iloc[0]:.2f}",
                 **{f"`{name}` finds": found["share"][name] for name in (OWN, NEXT, ADDS_UP)},
             }
         )
     return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
+
+
+def _losses(score: pd.Series) -> str:
+    return f"{score['own loss']:.2f} ({score['unigram loss']:.2f})"
 
 
 def _counts(counts: pd.DataFrame, claims: int) -> str:

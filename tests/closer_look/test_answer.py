@@ -70,6 +70,14 @@ def test_the_models_and_what_the_estimators_find(config, results):
     ]
 
 
+def test_a_model_without_a_test_set_of_its_own(config, results):
+    path = results / "tables/scores.csv"
+    scores = pd.read_csv(path)
+    scores[scores["objective"] != "clm"].to_csv(path, index=False)
+    row = answer(config, results).splitlines()[3]
+    assert [cell.strip() for cell in row.split("|")[2:4]] == ["not scored", ""]
+
+
 def test_the_claims_by_their_verdicts(config, results):
     text = answer(config, results)
     assert (
