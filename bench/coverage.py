@@ -122,7 +122,7 @@ def inequalities(
         (claim.number, found.label): found
         for claim in in_order(numbers)
         if claim.number not in SKIPPED
-        for found in (_combine([part]) for part in claim.parts(evidence))
+        for found in (_combine(part) for part in claim.parts(evidence))
     }
 
 

@@ -15,6 +15,7 @@ from .analysis.claims.verdicts import FAILS, HOLDS, NOT_APPLICABLE, UNDECIDED
 from .config import Run
 from .summary import own_score, sums
 from .training.progress import configuration as read_configuration
+from .trees import Tree
 from .vocabulary import OBJECTIVE_NAMES
 
 RESULTS = Path("results")
@@ -24,7 +25,7 @@ OWN, NEXT, ADDS_UP = "own_batch", "next_batch", "trapezoid"
 PROBE = "a second probe, on other text"
 
 
-def answer(config: dict, results: Path = RESULTS) -> str:
+def answer(config: Tree, results: Path = RESULTS) -> str:
     """Return the main models, whether their values add up, and what became of the claims.
 
     Read from `results`: the main runs' `summary.csv`, `tables/scores.csv`, `tables/claims.csv`.
@@ -50,8 +51,8 @@ def misplaced(agreement: Path) -> str:
     """
     found = pd.read_csv(agreement).query("level == 'block'")
     percents = 100 * found[["distance", "distance_low", "distance_high"]]
-    cells = [f"{value:.1f} % ({low:.1f}–{high:.1f})" for value, low, high in percents.to_numpy()]
-    cells = found.assign(cell=cells).pivot(index="estimator", columns="objective", values="cell")
+    texts = [f"{value:.1f} % ({low:.1f}–{high:.1f})" for value, low, high in percents.to_numpy()]
+    cells = found.assign(cell=texts).pivot(index="estimator", columns="objective", values="cell")
     table = cells.loc[found["estimator"].unique(), list(OBJECTIVE_NAMES)]
     table.index = table.index.map(lambda name: PROBE if name == "held_out" else f"`{name}`")
     return table.rename(columns=OBJECTIVE_NAMES).to_markdown(disable_numparse=True)

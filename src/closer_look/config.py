@@ -4,13 +4,14 @@ import difflib
 import math
 import re
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jsonschema
 import sacrebleu
 import yaml
 
 from .jobs.job import InputError
+from .trees import Tree
 from .vocabulary import OBJECTIVES
 
 LARGEST = 2**31 - 1
@@ -19,7 +20,7 @@ LARGEST = 2**31 - 1
 OF_OPTIMIZER = {"adam": ("adam_betas", "adam_eps"), "sgd": ("momentum",)}
 """The settings that only one optimizer has."""
 
-AS_IN_FAIRSEQ = {
+AS_IN_FAIRSEQ: dict[str, dict[str, bool | str]] = {
     "tie_output": {"mlm": True, "clm": False, "mt": False},
     "positions": {"mlm": "learned", "clm": "sinusoidal", "mt": "sinusoidal"},
     "embedding_norm": {"mlm": True, "clm": False, "mt": False},
@@ -28,7 +29,7 @@ AS_IN_FAIRSEQ = {
 }
 """Settings by objective in which fairseq's architectures and tasks differ, and their defaults."""
 
-BY_OBJECTIVE = {"norm": OBJECTIVES, **AS_IN_FAIRSEQ}
+BY_OBJECTIVE: dict[str, Iterable[str]] = {"norm": OBJECTIVES, **AS_IN_FAIRSEQ}
 """The settings that may be given in one word, and the objectives that have them."""
 
 OPTIONAL = ("momentum", "noise", "max_train", "max_sentence_pieces", *AS_IN_FAIRSEQ)
@@ -39,9 +40,11 @@ class ConfigError(InputError):
     """A mistake in the configuration: one line naming the key and what it accepts."""
 
 
-def _whole_pattern(validator, pattern: str, value, schema: dict) -> Iterator:
+def _whole_pattern(
+    validator: object, pattern: str, value: object, schema: Tree
+) -> Iterator[jsonschema.ValidationError]:
     """Match a pattern as JSON Schema means it: `$` is the end, and not a line's end before it."""
-    if validator.is_type(value, "string") and not re.search(pattern.replace("$", r"\Z"), value):
+    if isinstance(value, str) and not re.search(pattern.replace("$", r"\Z"), value):
         yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
 
 
@@ -66,7 +69,7 @@ class Run(NamedTuple):
         return "/".join(map(str, self))
 
 
-def check(config: dict, schema: dict) -> None:
+def check(config: Tree, schema: Tree) -> None:
     """Raise `ConfigError` for the first mistake in `config`, if there is one."""
     config = normalised(config, schema)
     for key, value in _leaves(config):
@@ -97,12 +100,13 @@ def check(config: dict, schema: dict) -> None:
         check_recorded(config, estimator)
 
 
-def normalised(config: dict, schema: dict) -> dict:
+def normalised(config: Tree, schema: Tree) -> Tree:
     """Return the configuration with integers where the schema wants them, as of `1.0e+5`."""
-    return _normalised(config, schema, schema["$defs"])
+    found: Tree = _normalised(config, schema, schema["$defs"])
+    return found
 
 
-def _normalised(value, schema: dict, definitions: dict):
+def _normalised(value: Any, schema: Tree, definitions: Tree) -> Any:
     schema = definitions[schema["$ref"].rsplit("/", 1)[1]] if "$ref" in schema else schema
     if isinstance(value, dict):
         known, others = schema.get("properties", {}), schema.get("additionalProperties") or {}
@@ -116,13 +120,13 @@ def _normalised(value, schema: dict, definitions: dict):
     return int(value) if is_integral and "integer" in _kinds(schema) else value
 
 
-def _kinds(schema: dict) -> list[str]:
+def _kinds(schema: Tree) -> list[str]:
     """Return the types that a schema accepts."""
     kinds = schema.get("type", [])
     return [kinds] if isinstance(kinds, str) else kinds
 
 
-def check_recorded(config: dict, estimator: str) -> None:
+def check_recorded(config: Tree, estimator: str) -> None:
     """Raise `ConfigError` if the main runs do not record an estimator that is to be drawn."""
     variant = variants(config)[0]
     if estimator == "trapezoid" and not settings(config, variant)["trapezoid"]["every"]:
@@ -132,7 +136,7 @@ def check_recorded(config: dict, estimator: str) -> None:
         )
 
 
-def runs(config: dict) -> list[Run]:
+def runs(config: Tree) -> list[Run]:
     """Return all runs of the configuration, each once, in its order."""
     found = [
         Run(entry["corpus"], objective, languages, variant, seed)
@@ -145,12 +149,12 @@ def runs(config: dict) -> list[Run]:
     return list(dict.fromkeys(found))
 
 
-def variants(config: dict) -> list[str]:
+def variants(config: Tree) -> list[str]:
     """Return the variants' names, `base` first: Snakemake puts those of a --configfile before."""
     return sorted(config["variants"], key=lambda name: name != "base")
 
 
-def main_runs(config: dict, variant: str | None = None) -> list[Run]:
+def main_runs(config: Tree, variant: str | None = None) -> list[Run]:
     """Return the runs that stand for their objectives, of the first seed.
 
     Those of a variant, by default the first. Of equal variants only the first is trained, so that
@@ -164,26 +168,28 @@ def main_runs(config: dict, variant: str | None = None) -> list[Run]:
     ]
 
 
-def probed_throughout(config: dict) -> list[Run]:
+def probed_throughout(config: Tree) -> list[Run]:
     """Return the runs of which every update is probed, main runs first."""
     main = main_runs(config)
     found = [run for run in runs(config) if settings(config, run.variant)["probe"]["every"] == 1]
     return sorted(found, key=lambda run: run not in main)
 
 
-def pair(config: dict, corpus: str, languages: str) -> str:
+def pair(config: Tree, corpus: str, languages: str) -> str:
     """Return the pair (`en-de`) whose text a model of `languages` is trained on."""
     for entry in (entry for entry in config["runs"] if entry["corpus"] == corpus):
-        if languages in entry.get("monolingual", {}):
-            return entry["monolingual"][languages]
-        for candidate in entry["pairs"]:
+        monolingual: dict[str, str] = entry.get("monolingual", {})
+        if languages in monolingual:
+            return monolingual[languages]
+        pairs: list[str] = entry["pairs"]
+        for candidate in pairs:
             sides = candidate.split("-")
             if languages in (*sides, "-".join(sides), "-".join(reversed(sides))):
                 return candidate
     raise KeyError(f"no pair of {corpus} for {languages}")
 
 
-def settings(config: dict, variant: str) -> dict:
+def settings(config: Tree, variant: str) -> Tree:
     """Return the training settings of a variant that its optimizer has; `BY_OBJECTIVE` so."""
     found = config["training"] | config["variants"][variant]
     others = OF_OPTIMIZER.keys() - {found["optimizer"]}
@@ -196,7 +202,7 @@ def settings(config: dict, variant: str) -> dict:
     return {key: value for key, value in found.items() if key not in unused}
 
 
-def of_objective(settings: dict, objective: str) -> dict:
+def of_objective(settings: Tree, objective: str) -> Tree:
     """Return the settings of one objective's training, by which its state and record are known.
 
     Of `AS_IN_FAIRSEQ` there is only what differs from it, so that a training is what it was before
@@ -210,30 +216,31 @@ def of_objective(settings: dict, objective: str) -> dict:
     return found
 
 
-def hours(settings: dict, tokens_per_second: float) -> float:
+def hours(settings: Tree, tokens_per_second: float) -> float:
     """Return how long a training of these settings takes at that speed."""
-    return settings["total_updates"] * settings["tokens_per_update"] / tokens_per_second / 3600
+    tokens: int = settings["total_updates"] * settings["tokens_per_update"]
+    return tokens / tokens_per_second / 3600
 
 
-def _trained_variants(config: dict, objective: str) -> list[str]:
+def _trained_variants(config: Tree, objective: str) -> list[str]:
     """Return the variants that differ for an objective; of equal ones the first."""
     trained = (_trained_as(config, objective, variant) for variant in variants(config))
     return list(dict.fromkeys(trained))
 
 
-def _trained_as(config: dict, objective: str, variant: str) -> str:
+def _trained_as(config: Tree, objective: str, variant: str) -> str:
     """Return the first of the variants that train the same models of an objective."""
     return next(other for other in variants(config) if _are_same(config, objective, variant, other))
 
 
-def _are_same(config: dict, objective: str, *pair: str) -> bool:
+def _are_same(config: Tree, objective: str, *pair: str) -> bool:
     """Tell whether two variants train the same models of an objective."""
     one, other = (of_objective(settings(config, variant), objective) for variant in pair)
     norms = {found["norm"][objective] for found in (one, other)}
     return one | {"norm": None} == other | {"norm": None} and len(norms) == 1
 
 
-def _languages(entry: dict, objective: str) -> Iterator[str]:
+def _languages(entry: Tree, objective: str) -> Iterator[str]:
     """Yield what an entry's models of an objective are trained for, possibly repeated."""
     if objective != "mt":
         yield from entry.get("languages", _all_languages(entry))
@@ -244,12 +251,12 @@ def _languages(entry: dict, objective: str) -> Iterator[str]:
             yield "-".join(reversed(pair.split("-")))
 
 
-def _all_languages(entry: dict) -> list[str]:
+def _all_languages(entry: Tree) -> list[str]:
     """Return the languages of an entry's pairs."""
     return [language for pair in entry["pairs"] for language in pair.split("-")]
 
 
-def _check_files(corpus: dict, key: str) -> None:
+def _check_files(corpus: Tree, key: str) -> None:
     """Check that the names of a corpus's files tell its languages apart."""
     for number, part in enumerate(corpus.get("parts", [])):
         key_of_part = f"{key}.parts[{number}]"
@@ -268,7 +275,7 @@ def _check_pattern(pattern: str | dict[str, str], languages: list[str], key: str
         raise ConfigError(f"{key}.{min(missing)}: missing")
 
 
-def _check_entry(entry: dict, key: str, corpora: dict) -> None:
+def _check_entry(entry: Tree, key: str, corpora: Tree) -> None:
     """Check what the schema cannot: names that refer to other parts of the configuration."""
     if entry["corpus"] not in corpora:
         raise ConfigError(_refuse(f"{key}.corpus", entry["corpus"], corpora))
@@ -292,11 +299,11 @@ def _check_entry(entry: dict, key: str, corpora: dict) -> None:
             raise ConfigError(_refuse(f"{key}.monolingual.{language}", pair, choices))
 
 
-def _check_variants(config: dict) -> None:
+def _check_variants(config: Tree) -> None:
     """Check every variant with the settings that it has from `training`."""
     if config["training"]["optimizer"] == "adam" and "momentum" in config["training"]:
         raise ConfigError("training.momentum: only with optimizer: sgd")
-    seen = []
+    seen: list[str] = []
     trained = {objective for entry in config["runs"] for objective in entry["objectives"]}
     for variant in variants(config):
         changes = config["variants"][variant]
@@ -328,7 +335,7 @@ def _check_variants(config: dict) -> None:
         seen.append(variant)
 
 
-def _not_in_roberta(settings: dict) -> tuple[str, str] | None:
+def _not_in_roberta(settings: Tree) -> tuple[str, str] | None:
     """Return a setting of the masked model that no option of fairseq's makes, and why."""
     mlm = {key: settings[key]["mlm"] for key in BY_OBJECTIVE if key in settings}
     if mlm.get("positions") == "sinusoidal":
@@ -340,7 +347,7 @@ def _not_in_roberta(settings: dict) -> tuple[str, str] | None:
     return None
 
 
-def _leaves(value, key: str = "") -> Iterator[tuple[str, object]]:
+def _leaves(value: object, key: str = "") -> Iterator[tuple[str, object]]:
     """Yield all that is no mapping and no list in the configuration, with its key."""
     if isinstance(value, dict):
         for name, entry in value.items():
@@ -355,7 +362,7 @@ def _leaves(value, key: str = "") -> Iterator[tuple[str, object]]:
         yield key, value
 
 
-def _check_value(key: str, value) -> None:
+def _check_value(key: str, value: object) -> None:
     """Check what no number and no text may be, wherever it stands."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{key}: {value} is not a finite number")
@@ -368,33 +375,36 @@ def _check_value(key: str, value) -> None:
 def _explain(error: jsonschema.ValidationError) -> str:
     """Return a schema violation as one line with the accepted keys, values or type."""
     key = error.json_path.removeprefix("$").removeprefix(".")
+    # The stubs say that these may be unset: not in an error that a validator yields.
+    schema, wanted = cast(Tree, error.schema), cast("list[str]", error.validator_value)
+    instance = cast(Any, error.instance)
     match error.validator:
         case "additionalProperties":
-            known = error.schema["properties"]
-            unknown = next(name for name in error.instance if name not in known)
+            known = schema["properties"]
+            unknown = next(name for name in instance if name not in known)
             return _refuse(key or "config", unknown, known, "key")
         case "required":
-            missing = next(name for name in error.validator_value if name not in error.instance)
+            missing = next(name for name in wanted if name not in instance)
             return f"{key}.{missing}: missing".removeprefix(".")
         case "enum":
-            return _refuse(key, error.instance, error.validator_value)
+            return _refuse(key, instance, wanted)
         case "type":
-            kinds = _kinds(error.schema)
+            kinds = _kinds(schema)
             is_text = "string" in kinds
-            hint = _quote(error.instance) if is_text else _number_hint(error.instance, kinds)
-            return f"{key}: {error.instance!r} is not of type {' or '.join(kinds)}{hint}"
+            hint = _quote(instance) if is_text else _number_hint(instance, kinds)
+            return f"{key}: {instance!r} is not of type {' or '.join(kinds)}{hint}"
         case _:
             return f"{key}: {error.message}".replace("\n", " ")
 
 
-def _quote(value) -> str:
+def _quote(value: object) -> str:
     """Explain where YAML sees something else than text."""
     if isinstance(value, bool):
         return " (YAML takes an unquoted no, off, on or yes for that: quote it)"
     return "" if isinstance(value, dict | list) else " (in YAML, text that looks so must be quoted)"
 
 
-def _number_hint(value, kinds: list[str]) -> str:
+def _number_hint(value: object, kinds: list[str]) -> str:
     """Explain YAML's view of `1e-6`, which it takes for text."""
     try:
         number = float(value) if isinstance(value, str) else math.nan
@@ -407,9 +417,9 @@ def _number_hint(value, kinds: list[str]) -> str:
     return ""
 
 
-def _refuse(key: str, value: str, accepted: Iterable, kind: str = "value") -> str:
+def _refuse(key: str, value: str, accepted: Iterable[object], kind: str = "value") -> str:
     """Return one line that refuses `value`, names what is accepted and what is nearest."""
-    accepted = [str(choice) for choice in accepted]
-    near = difflib.get_close_matches(str(value), accepted, 1)
+    choices = [str(choice) for choice in accepted]
+    near = difflib.get_close_matches(str(value), choices, 1)
     hint = f" (did you mean {near[0]}?)" if near else ""
-    return f"{key}: unknown {kind} {value!r}{hint}; accepted: {', '.join(accepted)}"
+    return f"{key}: unknown {kind} {value!r}{hint}; accepted: {', '.join(choices)}"

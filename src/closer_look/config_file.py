@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from closer_look.config import ConfigError
+from closer_look.trees import Tree
 
 NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
-def read(path: str | Path) -> dict:
+def read(path: str | Path) -> Tree:
     """Return the mapping of a YAML or JSON file.
 
     Raises `ConfigError`, one line with the file and the lines, if it is none, if it cannot be read
@@ -46,7 +48,7 @@ def _repeated(node: yaml.Node | None, place: str) -> Iterator[tuple[str, int, in
         for number, item in enumerate(node.value):
             yield from _repeated(item, f"{place}[{number}]")
     elif isinstance(node, yaml.MappingNode):
-        lines = {}
+        lines: dict[object, int] = {}
         for key, value in node.value:
             name, line = f"{place}.{key.value}".removeprefix("."), key.start_mark.line + 1
             if key.value in lines:
@@ -55,7 +57,7 @@ def _repeated(node: yaml.Node | None, place: str) -> Iterator[tuple[str, int, in
             yield from _repeated(value, name)
 
 
-def adopt_types(config: dict, given: dict) -> None:
+def adopt_types(config: Tree, given: Tree) -> None:
     """Make numbers, null and so on of what `--config` gave as their text, in `config`.
 
     Snakemake takes all that stands in brackets there for text: of `seeds=[1,2]` it makes
@@ -68,7 +70,7 @@ def adopt_types(config: dict, given: dict) -> None:
             config[key] = _typed(value)
 
 
-def _typed(value):
+def _typed(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _typed(item) for key, item in value.items()}
     if isinstance(value, list):

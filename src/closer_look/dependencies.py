@@ -45,7 +45,7 @@ def checksum(script: Path | str) -> str:
 @lru_cache
 def _imports(path: Path) -> tuple[Path, ...]:
     """Return our modules that a file names in its imports, and the packages they are in."""
-    found = []
+    found: list[Path] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import yaml
 
+from closer_look.trees import Tree
+
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 INTRODUCTION = """\
@@ -31,7 +33,7 @@ built.
 """
 
 
-def reference(schema: dict) -> str:
+def reference(schema: Tree) -> str:
     """Return the reference as Markdown: a table for each object of the schema."""
     sections = [
         ("Top level", schema),
@@ -44,12 +46,12 @@ def reference(schema: dict) -> str:
     return INTRODUCTION + "\n".join(tables) + REMAINDER
 
 
-def _table(definition: dict) -> str:
+def _table(definition: Tree) -> str:
     rows = ["| key | values | meaning |", "|---|---|---|", *_rows(definition)]
     return "\n".join(rows) + "\n"
 
 
-def _rows(definition: dict, prefix: str = "") -> Iterator[str]:
+def _rows(definition: Tree, prefix: str = "") -> Iterator[str]:
     """Yield a row for each key that is described, `probe.every` below `probe` and so on."""
     for key, entry in definition["properties"].items():
         if "description" in entry:
@@ -59,7 +61,7 @@ def _rows(definition: dict, prefix: str = "") -> Iterator[str]:
             yield from _rows(entry, f"{prefix}{key}.")
 
 
-def _values(entry: dict) -> str:
+def _values(entry: Tree) -> str:
     """Return what an entry accepts, in words."""
     if "enum" in entry:
         return ", ".join(f"`{value}`" for value in entry["enum"])

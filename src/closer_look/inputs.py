@@ -8,12 +8,14 @@ import sys
 from collections.abc import Callable, Iterable
 from itertools import chain
 from pathlib import Path
+from typing import NoReturn, Protocol
 
 from . import config as configuration
 from .config import Run
 from .data.patterns import fill
 from .data.test_sets import has_pair
 from .jobs.job import InputError
+from .trees import Tree
 
 PAIR = "results/data/{corpus}/{source}-{target}"
 RUN = "results/runs/{corpus}/{objective}/{languages}/{variant}/{seed}"
@@ -22,7 +24,31 @@ ORIGIN = ("source", "name", "version", "format", "parts", "files")
 """The keys of a corpus that say where its text comes from."""
 
 
-def fail(message: object) -> None:
+class Wildcards(Protocol):
+    """A job's wildcards, by their names; Snakemake's own class says nothing of types."""
+
+    def __getattr__(self, name: str) -> str: ...
+
+    def __getitem__(self, name: str) -> str: ...
+
+    def keys(self) -> Iterable[str]:
+        """Return the names."""
+
+
+class Rule(Protocol):
+    """A rule of Snakemake."""
+
+    name: str
+
+
+class Job(Protocol):
+    """A job of Snakemake."""
+
+    rule: Rule
+    wildcards: Wildcards
+
+
+def fail(message: object) -> NoReturn:
     """End Snakemake with one line."""
     sys.exit(f"error: {message}")
 
@@ -39,7 +65,7 @@ class Inputs:
     objective on the paper's card.
     """
 
-    def __init__(self, config: dict, estimators: list[str], speeds: dict[str, float]) -> None:
+    def __init__(self, config: Tree, estimators: list[str], speeds: dict[str, float]) -> None:
         self.config = config
         self.estimators = estimators
         self.speeds = speeds
@@ -80,15 +106,16 @@ class Inputs:
         used = {(r.corpus, configuration.pair(config, r.corpus, r.languages)) for r in self.runs}
         return sorted(used)
 
-    def corpus(self, wildcards) -> dict:
+    def corpus(self, wildcards: Wildcards) -> Tree:
         """Return the corpus's entry in the configuration."""
-        return {"format": "moses"} | self.config["corpora"][wildcards.corpus]
+        entry: Tree = self.config["corpora"][wildcards.corpus]
+        return {"format": "moses"} | entry
 
-    def origin(self, wildcards) -> dict:
+    def origin(self, wildcards: Wildcards) -> Tree:
         """Return what of the corpus's entry says where its text comes from."""
         return {key: value for key, value in self.corpus(wildcards).items() if key in ORIGIN}
 
-    def raw(self, wildcards) -> dict:
+    def raw(self, wildcards: Wildcards) -> Tree:
         """What a corpus's text is read from: the user's own files, or the download's folder."""
         entry = self.corpus(wildcards)
         if entry["source"] != "local":
@@ -100,7 +127,7 @@ class Inputs:
             fail(f"corpora.{wildcards.corpus}.files: {missing[0]}: no such file")
         return {"files": found}
 
-    def check_sources(self, jobs: Iterable) -> None:
+    def check_sources(self, jobs: Iterable[Job]) -> None:
         """Check what the jobs are going to fetch; see `data.check_sources`."""
         fetching = [
             job.wildcards
@@ -122,11 +149,11 @@ class Inputs:
         except InputError as error:
             fail(error)
 
-    def raw_is_local(self, wildcards) -> bool:
+    def raw_is_local(self, wildcards: Wildcards) -> bool:
         """Tell whether a corpus is of the user's own files."""
-        return self.corpus(wildcards)["source"] == "local"
+        return bool(self.corpus(wildcards)["source"] == "local")
 
-    def text_folder(self, wildcards) -> str:
+    def text_folder(self, wildcards: Wildcards | Run) -> str:
         """Return the data of the pair whose text a run is trained on."""
         try:
             pair = configuration.pair(self.config, wildcards.corpus, wildcards.languages)
@@ -134,7 +161,7 @@ class Inputs:
             fail(f"{error.args[0]}: add one to `runs` in the configuration")
         return f"results/data/{wildcards.corpus}/{pair}"
 
-    def dataset(self, wildcards) -> str:
+    def dataset(self, wildcards: Wildcards | Run) -> str:
         """The binarised data of a run; a variant of the training text is made from its base's."""
         folder, scope = self.text_folder(wildcards), _scope(wildcards)
         settings = configuration.settings(self.config, wildcards.variant)
@@ -143,30 +170,30 @@ class Inputs:
             return f"{folder}/bin/{scope}"
         return f"{folder}/altered/{scope}/max_train-{size}/noise-{noise}"
 
-    def dataset_manifest(self, wildcards) -> str:
+    def dataset_manifest(self, wildcards: Wildcards) -> str:
         """The manifest of a run's binarised data."""
         return f"{self.dataset(wildcards)}.json"
 
-    def spm_model(self, wildcards) -> str:
+    def spm_model(self, wildcards: Wildcards) -> str:
         """The SentencePiece model that a run's data was encoded with."""
         return f"{self.text_folder(wildcards)}/bpe/{_scope(wildcards)}/spm.model"
 
-    def test_sets(self, wildcards) -> list[str]:
+    def test_sets(self, wildcards: Wildcards) -> list[str]:
         """Return what a run is scored on: its corpus's own split, and others with its pair."""
         entry = self.corpus(wildcards)
         own = ["test"] if entry["test"] else []
         others = entry.get("test_sets", [])
         return own + [name for name in others if has_pair(name, wildcards.languages)]
 
-    def test_sources(self, wildcards) -> list[str]:
+    def test_sources(self, wildcards: Wildcards) -> list[str]:
         """The test sets' texts that a translation starts from; of a language model its own."""
         return self._test_texts(wildcards, wildcards.languages.split("-")[0])
 
-    def test_references(self, wildcards) -> list[str]:
+    def test_references(self, wildcards: Wildcards) -> list[str]:
         """The test sets' texts that a model is held against."""
         return self._test_texts(wildcards, wildcards.languages.split("-")[-1])
 
-    def _test_texts(self, wildcards, language: str) -> list[str]:
+    def _test_texts(self, wildcards: Wildcards, language: str) -> list[str]:
         return [
             f"{self.text_folder(wildcards)}/split/test.{language}.gz"
             if name == "test"
@@ -174,7 +201,7 @@ class Inputs:
             for name in self.test_sets(wildcards)
         ]
 
-    def parts(self, wildcards) -> dict[str, str]:
+    def parts(self, wildcards: Wildcards) -> dict[str, str]:
         """The text of a scope, as train_source, train_target, valid_source and so on."""
         entry = self.corpus(wildcards)
         splits = ["train", *(split for split in ("valid", "test") if entry[split])]
@@ -185,12 +212,12 @@ class Inputs:
             for split in splits
         }
 
-    def settings(self, wildcards) -> dict:
+    def settings(self, wildcards: Wildcards) -> Tree:
         """Return the settings of a run's training."""
         settings = configuration.settings(self.config, wildcards.variant)
         return configuration.of_objective(settings, wildcards.objective)
 
-    def minutes(self, wildcards) -> int:
+    def minutes(self, wildcards: Wildcards) -> int:
         """Return the time limit of a training, where there is one.
 
         It is the estimate for the paper's card, at least an hour and at most its 48, which many
@@ -200,7 +227,7 @@ class Inputs:
         estimate = configuration.hours(settings, self.speeds[wildcards.objective])
         return round(60 * min(max(estimate, 1), 48))
 
-    def agreement(self, wildcards) -> list[str]:
+    def agreement(self, wildcards: Wildcards) -> list[str]:
         """The tables of the runs that have a truth to compare the estimators with."""
         if not self.probed_throughout:
             fail(
@@ -209,7 +236,7 @@ class Inputs:
             )
         return files("agreement.parquet", self.probed_throughout)
 
-    def estimator(self, wildcards) -> str:
+    def estimator(self, wildcards: Wildcards) -> str:
         """Return the estimator that the suffix of a figure names, or the configuration's."""
         name = wildcards.suffix.lstrip(".") or self.config["figures"]["estimator"]
         if name not in self.estimators:
@@ -220,19 +247,19 @@ class Inputs:
             fail(error)
         return name
 
-    def by_estimator(self, name: str, runs: Iterable[Run]) -> Callable:
+    def by_estimator(self, name: str, runs: Iterable[Run]) -> Callable[[Wildcards], list[str]]:
         """Return `files` as an input function of a figure whose suffix may name an estimator."""
         paths = files(name, runs)
         return lambda wildcards: paths if self.estimator(wildcards) else []
 
 
-def languages(wildcards) -> list[str]:
+def languages(wildcards: Wildcards) -> list[str]:
     """Return the languages of a scope: both of translation, one of a language model."""
     if wildcards.scope == "joint":
         return [wildcards.source, wildcards.target]
     return [wildcards.scope]
 
 
-def _scope(wildcards) -> str:
+def _scope(wildcards: Wildcards | Run) -> str:
     """Return the scope of a run's data: joint for translation, its language otherwise."""
     return "joint" if wildcards.objective == "mt" else wildcards.languages

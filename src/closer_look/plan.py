@@ -11,6 +11,7 @@ import yaml
 from closer_look import config as experiment
 from closer_look.jobs.manifest import read_manifest
 from closer_look.training.progress import configuration, markdown, progress, runs
+from closer_look.trees import Tree
 from lca.analysis.logs import facts
 
 RESULTS = Path("results")
@@ -22,33 +23,36 @@ their largest, without the data."""
 
 SIZE = ("layers", "heads", "embed_dim", "ffn_dim", "tokens_per_update", "precision")
 """The settings that decide, with the objective, how fast a training is."""
+Kind = tuple[object, ...]
+"""The objective and these settings of a training."""
 
 KEPT = 3  # checkpoints: the last, and fairseq's --keep-interval-updates
 BYTES = 20  # of a checkpoint per parameter: value, Adam's two moments, the last displacement, fp16
 LOG = 8e3  # bytes of the log per update, of twelve layers; 1 GB for 125,000
 
 
-def parameters(settings: dict, objective: str, vocabulary: int) -> int:
+def parameters(settings: Tree, objective: str, vocabulary: int) -> int:
     """Return about how many parameters a model has: those of its matrices."""
-    width, layers = settings["embed_dim"], settings["layers"]
-    is_tied = settings.get("tie_output", experiment.AS_IN_FAIRSEQ["tie_output"][objective])
+    width: int = settings["embed_dim"]
+    layers: int = settings["layers"]
+    is_tied: bool = settings.get("tie_output", experiment.AS_IN_FAIRSEQ["tie_output"][objective])
     tables = (3 if objective == "mt" else 2) - is_tied
     attentions = layers + (layers // 2 if objective == "mt" else 0)
-    matrices = 4 * width**2 * attentions + 2 * width * settings["ffn_dim"] * layers
+    matrices: int = 4 * width**2 * attentions + 2 * width * settings["ffn_dim"] * layers
     return matrices + tables * vocabulary * width
 
 
-def gigabytes(settings: dict, objective: str, vocabulary: int) -> float:
+def gigabytes(settings: Tree, objective: str, vocabulary: int) -> float:
     """Return about how much disk a training takes, checkpoints and log."""
     checkpoints = KEPT * BYTES * parameters(settings, objective, vocabulary)
     # the log twice: in its parts and consolidated
-    log = 2 * LOG * settings["total_updates"] * settings["layers"] / 12
+    log: float = 2 * LOG * settings["total_updates"] * settings["layers"] / 12
     return (checkpoints + log) / 1e9
 
 
-def seconds_of_done(results: Path) -> dict[tuple, float]:
+def seconds_of_done(results: Path) -> dict[Kind, float]:
     """Return the median seconds of an update by objective and `SIZE`, of the runs that are done."""
-    found = {}
+    found: dict[Kind, list[float]] = {}
     for manifest in (results / "runs").rglob("run.json"):
         done = read_manifest(manifest)
         kind = _kind(done["settings"], done["run"].split("/")[1])
@@ -57,12 +61,12 @@ def seconds_of_done(results: Path) -> dict[tuple, float]:
     return {kind: median(seconds) for kind, seconds in found.items()}
 
 
-def _kind(settings: dict, objective: str) -> tuple:
+def _kind(settings: Tree, objective: str) -> Kind:
     return objective, *(settings.get(name) for name in SIZE)
 
 
 def plan(
-    wanted: dict[str, dict], speeds: dict, vocabulary: int, results: Path = RESULTS
+    wanted: dict[str, Tree], speeds: Tree, vocabulary: int, results: Path = RESULTS
 ) -> pd.DataFrame:
     """Return a row for each of the runs that are `wanted` and not done, in their order.
 

@@ -6,11 +6,12 @@ from pathlib import Path
 import pandas as pd
 
 from closer_look.training.progress import configuration, markdown, progress, runs
+from closer_look.trees import Tree
 
 RESULTS = Path("results")
 
 
-def status(wanted: dict[str, dict], results: Path = RESULTS) -> pd.DataFrame:
+def status(wanted: dict[str, Tree], results: Path = RESULTS) -> pd.DataFrame:
     """Return a row for each of the runs that are `wanted`, given with their settings."""
     rows = []
     for run, settings in wanted.items():

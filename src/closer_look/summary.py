@@ -9,6 +9,7 @@ from closer_look import config as configuration
 from closer_look.analysis.claims.claim import PAPER
 from closer_look.config import Run
 from closer_look.training.progress import configuration as read_configuration
+from closer_look.trees import Tree
 from lca.analysis.uncertainty import percent
 
 RESULTS = Path("results")
@@ -16,7 +17,7 @@ NAMES = {"mlm": "masked", "clm": "causal", "mt": "translation"}
 VERDICTS = {"holds": "hold", "fails": "fail", "undecided": "are undecided"}
 
 
-def summary(config: dict, results: Path = RESULTS) -> list[str]:
+def summary(config: Tree, results: Path = RESULTS) -> list[str]:
     """Return the lines: how the main models did, whether their values add up, the verdicts."""
     runs = {NAMES[run.objective]: run for run in configuration.main_runs(config)}
     losses = [f"{name} {_loss(own_score(results, run))}" for name, run in runs.items()]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from lca import PROBES
@@ -20,6 +21,7 @@ from lca.analysis import logs
 from lca.analysis.windows import Windows
 
 from ..vocabulary import FACETS
+from .arrays import Floats, Integers
 
 TRUTH, *OTHERS = PROBES
 """The set whose probe is the truth, and those that are compared with it."""
@@ -68,17 +70,17 @@ def agreement(log: Path) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)[columns]
 
 
-def _probed(log: Path) -> np.ndarray:
+def _probed(log: Path) -> Integers:
     """Return the updates that were probed."""
     if TRUTH not in logs.probes(log):
         return np.array([], int)
     return logs.facts(log)[f"probe_{TRUTH}/after"].dropna().index.to_numpy()
 
 
-def _sums(log: Path, group: str, updates: np.ndarray, windows: Windows) -> np.ndarray:
+def _sums(log: Path, group: str, updates: Integers, windows: Windows) -> Floats:
     """Return sums of a group's values over windows of `updates`: (blocks and heads, windows)."""
 
-    def rows() -> Iterator[np.ndarray]:
+    def rows() -> Iterator[NDArray[np.floating]]:
         yield from logs.block_rows(log, group, "sum")
         yield from logs.head_rows(log, group)
 
@@ -154,14 +156,16 @@ def table(agreement: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*FACETS, *COLUMNS])
 
 
-def _by_level(agreement: pd.DataFrame) -> Iterator[tuple]:
+def _by_level(
+    agreement: pd.DataFrame,
+) -> Iterator[tuple[tuple[str, str], tuple[pd.DataFrame, Floats, Floats]]]:
     """Yield level and estimator, and their cells with lca and truth as (cells, windows)."""
     for is_head, level in enumerate(LEVELS):
         rows = agreement[(agreement["head"] > 0) == is_head]
         for estimator, group in rows.groupby("estimator", sort=False):
             wide = group.pivot(index=CELL, columns="update", values=["lca", "truth"])
             cells = wide.index.to_frame(index=False)
-            yield (level, estimator), (cells, wide["lca"].to_numpy(), wide["truth"].to_numpy())
+            yield (level, str(estimator)), (cells, wide["lca"].to_numpy(), wide["truth"].to_numpy())
 
 
 def _strata(windows: int) -> int:
@@ -169,7 +173,7 @@ def _strata(windows: int) -> int:
     return max(1, windows // STRATUM)
 
 
-def _draw(windows: int, rng: np.random.Generator) -> np.ndarray:
+def _draw(windows: int, rng: np.random.Generator) -> Floats:
     """Return weights of the windows, a row for each replicate.
 
     Of each stratum of n windows n - 1 are drawn with replacement, each to count n / (n - 1) times:
@@ -180,15 +184,17 @@ def _draw(windows: int, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate(drawn, axis=1)
 
 
-def _ratio(lca: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    return lca.sum(axis=-1) / truth.sum(axis=-1)
+def _ratio(lca: Floats, truth: Floats) -> Floats:
+    found: Floats = lca.sum(axis=-1) / truth.sum(axis=-1)
+    return found
 
 
-def _slope(lca: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    return (lca * truth).sum(axis=-1) / (truth**2).sum(axis=-1)
+def _slope(lca: Floats, truth: Floats) -> Floats:
+    found: Floats = (lca * truth).sum(axis=-1) / (truth**2).sum(axis=-1)
+    return found
 
 
-def _rank(lca: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def _rank(lca: Floats, truth: Floats) -> Floats:
     """Return Spearman's correlation along the last axis, which `spearmanr` has for columns only.
 
     NaN where all are the same.
@@ -196,20 +202,24 @@ def _rank(lca: np.ndarray, truth: np.ndarray) -> np.ndarray:
     x, y = (rankdata(values, axis=-1) for values in (lca, truth))
     x, y = (ranks - ranks.mean(axis=-1, keepdims=True) for ranks in (x, y))
     with np.errstate(invalid="ignore"):
-        return (x * y).sum(axis=-1) / np.sqrt((x**2).sum(axis=-1) * (y**2).sum(axis=-1))
+        found: Floats = (x * y).sum(axis=-1) / np.sqrt((x**2).sum(axis=-1) * (y**2).sum(axis=-1))
+    return found
 
 
-def _misplaced(lca: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def _misplaced(lca: Floats, truth: Floats) -> Floats:
     """Return by how much each cell's share in the sum differs from the true one."""
-    return lca / lca.sum(axis=-1, keepdims=True) - truth / truth.sum(axis=-1, keepdims=True)
+    ours, true = (values / values.sum(axis=-1, keepdims=True) for values in (lca, truth))
+    found: Floats = ours - true
+    return found
 
 
-def _norm(misplaced: np.ndarray) -> np.ndarray:
-    return np.abs(misplaced).sum(axis=-1) / 2
+def _norm(misplaced: Floats) -> Floats:
+    found: Floats = np.abs(misplaced).sum(axis=-1) / 2
+    return found
 
 
 TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
-Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Statistic = Callable[[Floats, Floats], Floats]
 STATISTICS: dict[str, Statistic] = {"ratio": _ratio, "slope": _slope, "rank": _rank}
 MOST = {"ratio": np.inf, "slope": np.inf, "rank": 1}
 """What a statistic can be at most."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from closer_look.config import Run
@@ -17,7 +18,7 @@ def with_run(frame: pd.DataFrame, run: Run) -> pd.DataFrame:
 
 def write(frame: pd.DataFrame, path: str | Path) -> None:
     """Write a table small: floats are split into their bytes, of which only some are noise."""
-    floats = list(frame.select_dtypes("floating"))
+    floats = list(frame.select_dtypes(np.floating))
     others = [name for name in frame if name not in floats]
     frame.to_parquet(
         path,

@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.stats import t as student
 
 from ..vocabulary import BLOCK, COMPONENTS, FACETS
+from .arrays import Floats, Integers
 from .quantities import apart, per_window
 from .resampling import FREEDOM, Blocks
 
@@ -30,7 +31,7 @@ NEIGHBOURS = 10
 """Windows on either side whose deviations say how large the noise is."""
 
 
-def errors(blocks: Blocks, sums: np.ndarray, apart: Sequence[np.ndarray] = ()) -> np.ndarray:
+def errors(blocks: Blocks, sums: Floats, apart: Sequence[Floats] = ()) -> Floats:
     """Return the standard error of each sum (block, place) by how those near it deviate, and by
     what groups of text stand `apart` (window, place)."""
     deviations = blocks.deviations(sums)
@@ -40,14 +41,15 @@ def errors(blocks: Blocks, sums: np.ndarray, apart: Sequence[np.ndarray] = ()) -
     return np.sqrt(variance + sum(blocks.sums(group) ** 2 for group in apart))
 
 
-def critical(windows: int, places: int) -> np.ndarray:
+def critical(windows: int, places: int) -> Floats:
     """Return how many standard errors above 0 is significant in each window, shape (window, 1).
 
     One-sided, with Bonferroni's correction for all windows and places of a run.
     """
     first, last = _near(windows)
     freedom = np.maximum(1, FREEDOM * (last - first))
-    return student.isf(LEVEL / (windows * places), freedom)[:, None]
+    limits: Floats = student.isf(LEVEL / (windows * places), freedom)
+    return limits[:, None]
 
 
 def milestones(curves: pd.DataFrame) -> pd.DataFrame:
@@ -75,7 +77,7 @@ def milestones(curves: pd.DataFrame) -> pd.DataFrame:
     return found.assign(**curves.iloc[0][FACETS])
 
 
-def _near(windows: int) -> tuple[np.ndarray, np.ndarray]:
+def _near(windows: int) -> tuple[Integers, Integers]:
     """Return for each window the first that is near it, and the one after the last."""
     at = np.arange(windows)
     return np.maximum(at - NEIGHBOURS, 0), np.minimum(at + NEIGHBOURS + 1, windows)

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from lca.analysis import logs
+
+from .arrays import Floats
 
 
 def milestones(log: Path) -> pd.DataFrame:
@@ -26,7 +29,7 @@ def milestones(log: Path) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True).astype({"t50": "Int32", "t90": "Int32"})
 
 
-def _milestones(sums: np.ndarray) -> dict:
+def _milestones(sums: NDArray[np.floating]) -> dict[str, float | None]:
     """Return the milestones of one block from its LCA at every update."""
     cumulative = sums.cumsum(dtype=np.float64)
     total = cumulative[-1]
@@ -41,6 +44,6 @@ def _milestones(sums: np.ndarray) -> dict:
     }
 
 
-def _reaches(cumulative: np.ndarray, level: float) -> int | None:
+def _reaches(cumulative: Floats, level: float) -> int | None:
     """Return the first update by which the cumulative LCA is down to a negative `level`."""
     return int(np.argmax(cumulative <= level)) + 1 if level < 0 else None

@@ -24,5 +24,5 @@ def per_window(
 def apart(curves: pd.DataFrame, of: Sequence[str] = BLOCK) -> list[pd.DataFrame]:
     """Return by how much each group of the trapezoid's text moves `per_window`, in frames of the
     same shape; none where the estimator has no groups."""
-    names = [name for name in curves if name.startswith("apart_") and curves[name].notna().any()]
-    return [per_window(curves, of, name) for name in names]
+    names = [name for name in curves.columns if name.startswith("apart_")]
+    return [per_window(curves, of, name) for name in names if curves[name].notna().any()]

@@ -25,6 +25,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import t as student
 
+from .arrays import Floats, Integers
+
 LEAST_UPDATES = 64
 """Of a block: as many as a stride of the trapezoid has."""
 
@@ -42,6 +44,9 @@ VARIANCE = 1.5
 FREEDOM = 18 / 35
 """Degrees of freedom of such a deviation: neighbours have terms in common (their efficiency)."""
 
+NO_GROUPS = np.empty((0, 0))
+"""The multipliers where no groups of text stand apart."""
+
 
 class Blocks:
     """The windows of a training in blocks: `edges`, of updates, from 0 to the last.
@@ -50,7 +55,7 @@ class Blocks:
     where a training is too short for `LEAST_BLOCKS` of them.
     """
 
-    def __init__(self, updates: np.ndarray) -> None:
+    def __init__(self, updates: Integers) -> None:
         windows = len(updates)
         width = max(LEAST_WINDOWS, -(-LEAST_UPDATES * windows // int(updates[-1])))
         width = max(1, min(width, windows // LEAST_BLOCKS), -(-windows // MOST_BLOCKS))
@@ -58,15 +63,16 @@ class Blocks:
         self.edges = np.append(0, np.append(updates[self._starts[1:] - 1], updates[-1]))
 
     @property
-    def shares(self) -> np.ndarray:
+    def shares(self) -> Floats:
         """The edges as shares of the training."""
-        return self.edges / self.edges[-1]
+        shares: Floats = self.edges / self.edges[-1]
+        return shares
 
-    def sums(self, series: np.ndarray) -> np.ndarray:
+    def sums(self, series: Floats) -> Floats:
         """Return the sum over each block of a series (window, ...)."""
         return np.add.reduceat(series, self._starts, axis=0)
 
-    def deviations(self, sums: np.ndarray) -> np.ndarray:
+    def deviations(self, sums: Floats) -> Floats:
         """Return how far each block's sum (block, ...) is from what its neighbours make expect.
 
         Its variance is that of the sum. What rises or falls in a straight line does not deviate
@@ -80,7 +86,7 @@ class Blocks:
         inner = (rates[1:-1] - (rates[:-2] + rates[2:]) / 2) / np.sqrt(VARIANCE)
         return np.concatenate([inner[:1], inner, inner[-1:]]) * widths
 
-    def multipliers(self, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    def multipliers(self, resamples: int, rng: np.random.Generator) -> Floats:
         """Return random numbers to multiply the deviations with, (resample, block).
 
         A sum that they are added to is distributed by Student's t, since the deviations are few.
@@ -90,11 +96,11 @@ class Blocks:
 
     def cumulative(
         self,
-        series: np.ndarray,
-        multipliers: np.ndarray,
-        apart: Sequence[np.ndarray] = (),
-        of_groups: np.ndarray | None = None,
-    ) -> np.ndarray:
+        series: Floats,
+        multipliers: Floats,
+        apart: Sequence[Floats] = (),
+        of_groups: Floats = NO_GROUPS,
+    ) -> Floats:
         """Return a series (window, place) summed up to each edge, shape (draw, place, edge).
 
         Draw 0 is what was measured, the others are resamples by `multipliers` (draw, block), and by
@@ -110,7 +116,7 @@ class Blocks:
         return found
 
 
-def multipliers_of_groups(resamples: int, groups: int, rng: np.random.Generator) -> np.ndarray:
+def multipliers_of_groups(resamples: int, groups: int, rng: np.random.Generator) -> Floats:
     """Return random numbers to multiply what groups of text stand apart with, (resample, group).
 
     The sum of the products is distributed by Student's t, since the groups are few.
@@ -125,7 +131,7 @@ def _multipliers(
     return normal * np.sqrt(freedom / rng.chisquare(freedom, (resamples, 1)))
 
 
-def interval(draws: np.ndarray, mirrored: tuple[float, float] | None = None) -> tuple[float, float]:
+def interval(draws: Floats, mirrored: tuple[float, float] | None = None) -> tuple[float, float]:
     """Return the interval of a value, the first of the draws, from its resamples, the others.
 
     It is that of the percentiles; if `mirrored`, it reaches as far as its mirror image about the
@@ -147,7 +153,7 @@ def interval(draws: np.ndarray, mirrored: tuple[float, float] | None = None) -> 
     return float(low), float(high)
 
 
-def interval_of_mean(values: np.ndarray) -> tuple[float, float]:
+def interval_of_mean(values: Floats) -> tuple[float, float]:
     """Return Student's interval of the mean of independent values, one for each seed.
 
     With values (seed, several) it is that of the least of several means, see `_least`. What has no
@@ -160,7 +166,7 @@ def interval_of_mean(values: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _least(ends: np.ndarray) -> tuple[float, float]:
+def _least(ends: Floats) -> tuple[float, float]:
     """Return the interval of the least of several values from those of each, (several, 2).
 
     It is not below the lower end of any; and above the upper end of any only if that value lies
@@ -176,17 +182,19 @@ def _levels(several: int) -> tuple[float, float]:
     return tail, 1 - tail / several
 
 
-def _percentiles(draws: np.ndarray, several: int = 1) -> tuple[float, float]:
+def _percentiles(draws: Floats, several: int = 1) -> tuple[float, float]:
     resamples = draws[1:][~np.isnan(draws[1:])]
     if np.isnan(draws[0]) or 2 * len(resamples) < len(draws):
         return np.nan, np.nan
-    return tuple(np.quantile(resamples, _levels(several), method="closest_observation"))
+    low, high = np.quantile(resamples, _levels(several), method="closest_observation")
+    return low, high
 
 
-def _student(values: np.ndarray, several: int = 1) -> tuple[float, float]:
+def _student(values: Floats, several: int = 1) -> tuple[float, float]:
     if (values == values[0]).all():
         return values[0], values[0]
     if np.isinf(values).any():
         return -np.inf, np.inf
     error = values.std(ddof=1) / np.sqrt(len(values))
-    return tuple(values.mean() + student.ppf(_levels(several), len(values) - 1) * error)
+    low, high = values.mean() + student.ppf(_levels(several), len(values) - 1) * error
+    return low, high

@@ -23,7 +23,7 @@ def unlearned(scores: pd.DataFrame) -> pd.Series:
     return losses > (1 - MIN_LOSS_DROP) * scores["unigram_loss"]
 
 
-def table(scores: pd.DataFrame, runs: Iterable[tuple]) -> pd.DataFrame:
+def table(scores: pd.DataFrame, runs: Iterable[tuple[object, ...]]) -> pd.DataFrame:
     """Return a row for each of the `runs` (values of FACETS) and test set, in their order.
 
     `scores` as of `score.COLUMNS`, with the runs' facets. Perplexities are the exponentials of the

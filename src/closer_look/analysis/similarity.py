@@ -5,6 +5,7 @@ import pandas as pd
 from scipy.stats import permutation_test
 
 from ..vocabulary import COMPONENTS, RUN
+from .arrays import Floats, Labels
 
 PERMUTATIONS = 9999
 
@@ -24,7 +25,7 @@ def profiles(totals: pd.DataFrame) -> pd.DataFrame:
     return found[depth == depth.mode()[0]].dropna(axis="columns", how="all")
 
 
-def similarities(profiles: np.ndarray) -> np.ndarray:
+def similarities(profiles: Floats) -> Floats:
     """Return the similarity of every two profiles (run, component, layer), shape (run, run).
 
     It is Pearson's correlation over the layers, averaged over the components: each component
@@ -33,7 +34,8 @@ def similarities(profiles: np.ndarray) -> np.ndarray:
     centred = profiles - profiles.mean(axis=-1, keepdims=True)
     with np.errstate(invalid="ignore"):
         unit = centred / np.linalg.norm(centred, axis=-1, keepdims=True)
-    return np.einsum("acl,bcl->ab", unit, unit) / profiles.shape[1]
+    found: Floats = np.einsum("acl,bcl->ab", unit, unit) / profiles.shape[1]
+    return found
 
 
 def data(runs: pd.DataFrame) -> pd.Series:
@@ -45,7 +47,7 @@ def data(runs: pd.DataFrame) -> pd.Series:
     return runs["corpus"] + "/" + runs["languages"]
 
 
-def separation(distance: np.ndarray, labels: np.ndarray) -> float:
+def separation(distance: Floats, labels: Labels) -> float:
     """Return the mean distance of runs with different labels minus that of runs with the same.
 
     NaN if there are no pairs of either kind.
@@ -54,28 +56,30 @@ def separation(distance: np.ndarray, labels: np.ndarray) -> float:
     same = (labels[:, None] == labels)[pairs]
     if same.all() or not same.any():
         return np.nan
-    return distance[pairs][~same].mean() - distance[pairs][same].mean()
+    return float(distance[pairs][~same].mean() - distance[pairs][same].mean())
 
 
-def p_value(distance: np.ndarray, labels: np.ndarray) -> float:
+def p_value(distance: Floats, labels: Labels) -> float:
     """Return how often labels dealt out at random separate the runs as well as `labels` do.
 
     By a permutation test: of all orders, or of `PERMUTATIONS` if there are more. NaN as above.
     """
     if np.isnan(separation(distance, labels)):
         return np.nan
-    return _permuted(distance, labels).pvalue
+    _, probability, _ = _permuted(distance, labels)
+    return probability
 
 
-def permuted(distance: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
+def permuted(distance: Floats, labels: Labels) -> tuple[float, Floats]:
     """Return the separation by labels, and those by labels that were dealt out at random."""
-    found = _permuted(distance, labels)
-    return found.statistic, found.null_distribution
+    found, _, by_chance = _permuted(distance, labels)
+    return found, by_chance
 
 
-def _permuted(distance: np.ndarray, labels: np.ndarray):
+def _permuted(distance: Floats, labels: Labels) -> tuple[float, float, Floats]:
+    """Return the separation, its p-value, and the separations by chance."""
     codes = pd.factorize(labels)[0]
-    return permutation_test(
+    found = permutation_test(
         (codes,),
         lambda dealt: separation(distance, dealt),
         permutation_type="pairings",
@@ -83,3 +87,4 @@ def _permuted(distance: np.ndarray, labels: np.ndarray):
         n_resamples=PERMUTATIONS,
         rng=np.random.default_rng(1),
     )
+    return found.statistic, found.pvalue, found.null_distribution

@@ -1,5 +1,7 @@
 """Table 1: how often, until when and by how much an update raised the loss (paper, section 4.4)."""
 
+from typing import cast
+
 import pandas as pd
 
 from ..vocabulary import ATTENTION, FEED_FORWARD
@@ -29,10 +31,11 @@ def table1(milestones: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
     rows = ROWS if "window" in milestones else {k: v for k, v in ROWS.items() if k != "window"}
     blocks = milestones[milestones["component"].isin(COMPONENTS)]
     ours = {objective: _summary(rows) for objective, rows in blocks.groupby("objective")}
-    columns = {"": pd.Series(rows)}
+    columns: dict[str, pd.Series] = {"": pd.Series(rows)}
     for objective, name in COLUMNS.items():
-        columns[name] = ours.get(objective, pd.Series(dtype=object)).reindex(rows)
-        columns[f"{name}, paper"] = paper.loc[objective].astype(object).reindex(rows)
+        columns[name] = ours.get(objective, pd.Series(dtype=object)).reindex(list(rows))
+        of_paper = cast(pd.Series, paper.loc[objective])  # a row, as no objective is there twice
+        columns[f"{name}, paper"] = of_paper.astype(object).reindex(list(rows))
     return pd.DataFrame(columns)
 
 
@@ -41,7 +44,7 @@ def _summary(blocks: pd.DataFrame) -> pd.Series:
     counts = blocks.groupby("component")["positive_updates"].sum().astype(object)
     counts["last_positive"] = blocks["last_positive"].max()
     if blocks["largest"].notna().any():
-        worst = blocks.loc[blocks["largest"].idxmax()]
+        worst = blocks.iloc[blocks["largest"].argmax()]
         counts["largest"] = worst["largest"]
         counts["largest_in"] = COMPONENTS[worst["component"]]
     if "window" in blocks:

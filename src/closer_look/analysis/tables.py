@@ -20,7 +20,7 @@ def write(
     shown.to_latex(tex, index=False, escape=True, caption=caption)
 
 
-def _cell(value) -> str:
+def _cell(value: str | float | None) -> str:
     """Return a value as it is printed: missing ones as a dash, numbers with few digits."""
     if pd.isna(value):
         return "–"

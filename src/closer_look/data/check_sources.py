@@ -12,9 +12,10 @@ from closer_look.data.compressed import OPENERS
 from closer_look.data.fetch import remote_size
 from closer_look.data.opus import corpus_files, in_mirror
 from closer_look.data.opus_database import find, open_database
-from closer_look.data.sources import texts, urls
+from closer_look.data.sources import local_files, urls
 from closer_look.data.text import read_pairs
 from closer_look.jobs.job import InputError
+from closer_look.trees import Tree
 
 GROWTH = {"moses": 8, "raw": 8, "xml": 3}
 """Bytes in results/ for each byte of an OPUS format: the files themselves and all made of them, by
@@ -27,7 +28,7 @@ class Need(NamedTuple):
     """A language pair whose text is to be fetched; `name` is its corpus's in the configuration."""
 
     name: str
-    corpus: dict
+    corpus: Tree
     source: str
     target: str
 
@@ -68,17 +69,17 @@ def check(
 
 def _measure(need: Need, mirror: str | None, database: DbOperations | None) -> Extent:
     """Return a need's extent; an `InputError` if its source does not have it."""
-    corpus, *pair = need[1:]
+    corpus, pair = need.corpus, (need.source, need.target)
     match corpus["source"]:
         case "local":
-            (sides,) = texts(corpus, *pair, folder=None)
-            pairs = sum(1 for _ in read_pairs(*sides))
+            sides = local_files(corpus, *pair)
+            number = sum(1 for _ in read_pairs(*sides))
             growth = (COMPRESSED if side.suffix in OPENERS else PLAIN for side in sides)
             sizes = (side.stat().st_size for side in sides)
-            return Extent(sum(g * size for g, size in zip(growth, sizes, strict=True)), pairs)
+            return Extent(sum(g * size for g, size in zip(growth, sizes, strict=True)), number)
         case "url":
-            sizes = map(remote_size, urls(corpus, *pair).values())
-            return Extent(COMPRESSED * sum(size or 0 for size in sizes), None)
+            known = map(remote_size, urls(corpus, *pair).values())
+            return Extent(COMPRESSED * sum(size or 0 for size in known), None)
     if mirror is None:
         files = find(database, corpus, *pair).values()
         pairs = next((file.pairs for file in files if file.pairs), None)

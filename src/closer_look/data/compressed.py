@@ -14,15 +14,24 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, cast
 
 from backports import zstd
 
 from closer_look.jobs.job import InputError
 
-OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open, ".zst": zstd.open}
-OPENERS[".tgz"] = gzip.open
-SIGNATURES = {
+Binary = IO[bytes] | io.BufferedIOBase
+"""An open file of bytes: Python's modules have two types of them."""
+Opener = Callable[[io.BufferedReader], io.BufferedIOBase]
+
+OPENERS: dict[str, Opener] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+    ".zst": zstd.open,
+    ".tgz": gzip.open,
+}
+SIGNATURES: dict[bytes, Opener] = {
     b"\x1f\x8b": gzip.open,
     b"\xfd7zXZ\0": lzma.open,
     b"\x28\xb5\x2f\xfd": zstd.open,
@@ -32,8 +41,10 @@ SIGNATURES = {
 LAYERS = 2
 """Of compression: a server may have compressed once more what it sends."""
 
-DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError, zstd.ZstdError)
-DAMAGE += (zipfile.BadZipFile, tarfile.ReadError, NotImplementedError, RecursionError)
+DAMAGE: tuple[type[Exception], ...] = (
+    *(EOFError, OSError, zlib.error, lzma.LZMAError, zstd.ZstdError),
+    *(zipfile.BadZipFile, tarfile.ReadError, NotImplementedError, RecursionError),
+)
 
 
 @contextmanager
@@ -47,37 +58,39 @@ def open_binary(path: Path) -> Iterator[io.BufferedReader]:
         yield file
 
 
-def open_raw(path: Path) -> BinaryIO:
+def open_raw(path: Path) -> io.BufferedReader:
     """Open a file for reading as it is; an `InputError` if it is not there."""
     try:
         return path.open("rb")
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror.lower()}") from error
+        raise InputError(f"{path}: {str(error.strerror).lower()}") from error
 
 
 @contextmanager
-def decompressed(file: BinaryIO, name: str) -> Iterator[io.BufferedReader]:
+def decompressed(file: Binary, name: str) -> Iterator[io.BufferedReader]:
     """Give what an open file holds; `name` is its own, or the URL's that it came from."""
     named = OPENERS.get(Path(name.partition("?")[0]).suffix)
     with ExitStack() as layers:
-        file = _buffered(file)
+        buffered = _buffered(file)
         for _ in range(LAYERS):
-            opener = _opener(file.peek()) or named
+            opener = _opener(buffered.peek()) or named
             if opener is None:
                 break
-            if not file.peek():
+            if not buffered.peek():
                 raise EOFError("it is empty")
-            file = _buffered(layers.enter_context(opener(file)))
+            buffered = _buffered(layers.enter_context(opener(buffered)))
             named = None
-        yield file
+        yield buffered
 
 
-def _buffered(file: BinaryIO) -> io.BufferedReader:
+def _buffered(file: Binary) -> io.BufferedReader:
     """Return a file whose lines are split in C, and whose beginning can be looked at."""
-    return file if isinstance(file, io.BufferedReader) else io.BufferedReader(file)
+    if isinstance(file, io.BufferedReader):
+        return file
+    return io.BufferedReader(cast(io.RawIOBase, file))  # all have `readinto`, `IO` doesn't say so
 
 
-def _opener(head: bytes) -> Callable | None:
+def _opener(head: bytes) -> Opener | None:
     """Return how to open a file that begins so, None if it is not compressed."""
     return next((SIGNATURES[start] for start in SIGNATURES if head.startswith(start)), None)
 

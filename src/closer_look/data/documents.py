@@ -9,13 +9,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 from xml.parsers import expat
 
-from closer_look.data.compressed import DAMAGE, open_binary
+from closer_look.data.compressed import DAMAGE, Binary, open_binary
 from closer_look.data.opus import corpus_files, local_name
 from closer_look.data.text import LONGEST_LINE, too_long
 from closer_look.jobs.job import InputError, tell
+from closer_look.trees import Tree
 
 
 class Alignment:
@@ -23,7 +23,8 @@ class Alignment:
 
     def __init__(self, archives: list[zipfile.ZipFile], root: str) -> None:
         self.archives, self.root = archives, root
-        self.documents, self.wanted = ("", ""), (set(), set())
+        self.documents = "", ""
+        self.wanted: tuple[set[str], set[str]] = set(), set()
         self.asked = self.missing = 0
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
@@ -57,7 +58,7 @@ class Alignment:
             self.missing += len(wanted - found)
 
 
-def check_documents(folder: Path, corpus: dict, source: str, target: str) -> None:
+def check_documents(folder: Path, corpus: Tree, source: str, target: str) -> None:
     """Raise `InputError` if the alignment or a document in it is incomplete.
 
     That is XML that is not well-formed, or a document without any of the sentences asked of it.
@@ -73,7 +74,7 @@ def check_documents(folder: Path, corpus: dict, source: str, target: str) -> Non
         tell(f"{path}: {asked} are not in their documents and will be empty")
 
 
-def _sentences(name: str, file: BinaryIO) -> set[str]:
+def _sentences(name: str, file: Binary) -> set[str]:
     """Return the numbers of a document's sentences."""
     found = set()
 
@@ -86,7 +87,10 @@ def _sentences(name: str, file: BinaryIO) -> set[str]:
 
 
 def _parse(
-    name: object, file: BinaryIO, start: Callable[[str, dict], None], end: Callable | None
+    name: object,
+    file: Binary,
+    start: Callable[[str, dict[str, str]], None],
+    end: Callable[[str], None] | None,
 ) -> None:
     """Call `start` and `end` with each element; an `InputError` if that is not all of some XML."""
     parser = expat.ParserCreate()

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import requests
@@ -11,6 +12,7 @@ import urllib3
 
 from closer_look.data.text import check_intact
 from closer_look.jobs.job import InputError
+from closer_look.trees import Tree
 
 TIMEOUT = 60  # seconds without a byte
 ATTEMPTS = 8
@@ -164,7 +166,7 @@ def _write(
         raise Interrupted(f"{have} bytes have come of {size}")
 
 
-def _is_rest(response: requests.Response, have: int, known: dict) -> bool:
+def _is_rest(response: requests.Response, have: int, known: Tree) -> bool:
     """Whether a response goes on where the part of a known file ends."""
     match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", ""))
     if not match or not have or int(match[1]) != have:
@@ -191,7 +193,7 @@ def _remember(part: Path, response: requests.Response, size: int | None) -> None
     _facts(part).write_text(json.dumps(facts), encoding="utf-8")
 
 
-def _so_far(part: Path) -> tuple[int, dict]:
+def _so_far(part: Path) -> tuple[int, Tree]:
     """Return the bytes that have arrived of a file that can be gone on with, and what is known."""
     try:
         known = json.loads(_facts(part).read_text(encoding="utf-8"))
@@ -213,9 +215,11 @@ def _giga(size: int) -> str:
     return f"{size / 1e9:.1f} GB"
 
 
-def _retry(function, url: str, part: Path) -> None:
+def _retry(function: Callable[[str, Path], None], url: str, part: Path) -> None:
     def report(state: tenacity.RetryCallState) -> None:
-        print(f"{url}: {reason(state.outcome.exception())}; trying again", flush=True)
+        error = state.outcome.exception() if state.outcome else None
+        assert isinstance(error, requests.RequestException)  # others are not tried again
+        print(f"{url}: {reason(error)}; trying again", flush=True)
 
     tenacity.Retrying(
         retry=tenacity.retry_if_exception(

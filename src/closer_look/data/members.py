@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from closer_look.data.compressed import (
     DAMAGE,
     OPENERS,
+    Binary,
     decompressed,
     is_tar,
     is_zip,
@@ -33,6 +34,9 @@ LISTED = 8
 """Names that a message lists."""
 
 
+Opener = Callable[[], Binary | None]
+
+
 class Member(NamedTuple):
     """A file in an archive, by the name that the archive has for it."""
 
@@ -47,7 +51,7 @@ class Header(tarfile.TarInfo):
     """A header of a .tar archive that takes no more memory than it has a reason to."""
 
     @classmethod
-    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> "Header":
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "Header":
         """Read a block of 512 bytes; `tarfile.ReadError` if what it announces is too long."""
         header = super().frombuf(buf, encoding, errors)
         is_extended = header.type not in tarfile.SUPPORTED_TYPES or header.type in (
@@ -61,6 +65,12 @@ class Header(tarfile.TarInfo):
         return header
 
 
+class Archive(tarfile.TarFile):
+    """A .tar archive, with the list of the headers read so far."""
+
+    members: list[tarfile.TarInfo]
+
+
 def find(archive: Path, pattern: str) -> Member:
     """Return the one file of an archive that `pattern` means.
 
@@ -72,7 +82,8 @@ def find(archive: Path, pattern: str) -> Member:
     found = _matches(names, pattern)
     if len(found) != 1:
         raise InputError(f"{archive}: {_refusal([pattern], [found], list(found), names)}")
-    return _member(archive, *found, names)
+    (name,) = found
+    return _member(archive, name, names)
 
 
 def find_pair(
@@ -93,7 +104,8 @@ def find_pair(
     if len(pairs) != 1:
         shown = [" with ".join(pair) for pair in pairs]
         raise InputError(f"{archive}: {_refusal(patterns, sides, shown, names)}")
-    return tuple(_member(archive, name, names) for name in pairs[0])
+    source, target = (_member(archive, name, names) for name in pairs[0])
+    return source, target
 
 
 def find_only(archive: Path) -> Member:
@@ -106,7 +118,7 @@ def find_only(archive: Path) -> Member:
 
 def list_members(archive: Path) -> list[str]:
     """Return the names of the files in an archive; a .tar is read to its end for them."""
-    names = []
+    names: list[str] = []
     try:
         with _files(archive) as files:
             for name, _ in files:
@@ -125,19 +137,19 @@ def open_member(member: Member) -> Iterator[io.BufferedReader]:
     Of a .tar, all that stands before it is read too, whatever is compressed: it is not unpacked.
     """
     with _files(member.archive) as files:
-        opener = next((opener for name, opener in files if name == member.name), None)
-        if opener is None:
-            raise InputError(f"{member.archive}: no member {member.name}")
+        opener = next((opener for name, opener in files if name == member.name), lambda: None)
         try:
             raw = opener()
         except RuntimeError as error:  # it is encrypted
             raise InputError(str(error)) from error
+        if raw is None:
+            raise InputError(f"{member.archive}: no member {member.name}")
         with raw, decompressed(raw, member.name) as file:
             yield file
 
 
 @contextmanager
-def _files(archive: Path) -> Iterator[Iterator[tuple[str, Callable[[], BinaryIO]]]]:
+def _files(archive: Path) -> Iterator[Iterator[tuple[str, Opener]]]:
     """Give the name of each file of an archive, one after the other, and how to open it then."""
     with open_raw(archive) as raw:
         head = raw.read(4)
@@ -155,11 +167,11 @@ def _files(archive: Path) -> Iterator[Iterator[tuple[str, Callable[[], BinaryIO]
             raise InputError(
                 f"{archive}: neither a .zip nor a .tar archive; of text itself, give no `files`"
             )
-        with tarfile.open(fileobj=stream, mode="r|", tarinfo=Header) as opened:
+        with Archive.open(fileobj=stream, mode="r|", tarinfo=Header) as opened:
             yield _files_of_tar(opened)
 
 
-def _files_of_tar(opened: tarfile.TarFile) -> Iterator[tuple[str, Callable[[], BinaryIO]]]:
+def _files_of_tar(opened: Archive) -> Iterator[tuple[str, Opener]]:
     while (header := opened.next()) is not None:
         opened.members.clear()  # which otherwise holds the headers of all
         if header.isreg():
@@ -202,7 +214,7 @@ def _without(star: str, language: str) -> str:
 
 
 def _refusal(
-    patterns: Sequence[str], sides: Sequence[dict], found: list[str], names: list[str]
+    patterns: Sequence[str], sides: Sequence[dict[str, str]], found: list[str], names: list[str]
 ) -> str:
     """Return why not exactly one file, or pair of them, is meant, and what there is."""
     missing = [pattern for pattern, side in zip(patterns, sides, strict=True) if not side]

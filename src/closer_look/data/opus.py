@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from closer_look.trees import Tree
 
-def corpus_files(corpus: dict, source: str, target: str) -> list[str]:
+
+def corpus_files(corpus: Tree, source: str, target: str) -> list[str]:
     """Return the paths in an OPUS tree of what `opus_read` needs, e.g. Europarl/v8/raw/en.zip.
 
     `corpus` has the keys `name`, `version` and `format`: "moses" (untokenised, aligned),

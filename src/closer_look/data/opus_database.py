@@ -12,6 +12,7 @@ from opustools.db_operations import DbOperations
 
 from closer_look.data.opus import corpus_files, spellings
 from closer_look.jobs.job import InputError
+from closer_look.trees import Tree
 
 KILOBYTE = 1024  # the database's unit of size
 FORMATS = ("moses", "raw", "xml")
@@ -37,7 +38,7 @@ def open_database(path: str | Path | None) -> Iterator[DbOperations]:
         yield DbOperations(db_file=str(path))
 
 
-def find(database: DbOperations, corpus: dict, source: str, target: str) -> dict[str, OpusFile]:
+def find(database: DbOperations, corpus: Tree, source: str, target: str) -> dict[str, OpusFile]:
     """Return the files of a language pair of a corpus by their paths in an OPUS tree.
 
     What OPUS does not have is an `InputError` that names what it has instead.
@@ -49,7 +50,7 @@ def find(database: DbOperations, corpus: dict, source: str, target: str) -> dict
 
 
 def _listed(
-    database: DbOperations, corpus: dict, source: str, target: str
+    database: DbOperations, corpus: Tree, source: str, target: str
 ) -> dict[str, OpusFile] | None:
     """Return what `find` does, or None if any of the files is not in the database."""
     first, second = sorted([source, target])
@@ -62,7 +63,7 @@ def _listed(
     if corpus["format"] == "moses":
         rows += _rows(database, wanted | {"source": second, "target": first})
     by_path = {row["url"].partition("/OPUS-")[2]: row for row in rows}
-    found = {}
+    found: dict[str, OpusFile] = {}
     for path in corpus_files(corpus, source, target):
         row = next((by_path[name] for name in spellings(path) if name in by_path), None)
         if row is None:
@@ -72,14 +73,14 @@ def _listed(
     return found
 
 
-def _rows(database: DbOperations, wanted: dict[str, str]) -> list[dict]:
+def _rows(database: DbOperations, wanted: dict[str, str]) -> list[Tree]:
     """Return the rows of files with these values; `get_corpora` sorts the languages first."""
     conditions = " AND ".join(f"{column} = '{value}'" for column, value in wanted.items())
     columns, rows = database.run_query(f"SELECT * FROM opusfile WHERE {conditions}")
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
-def _what_is_there(database: DbOperations, corpus: dict, source: str, target: str) -> str:
+def _what_is_there(database: DbOperations, corpus: Tree, source: str, target: str) -> str:
     """Return in one line what is missing of a pair, and what OPUS has instead."""
     name, version = corpus["name"], corpus["version"]
     names = database.run_corpora_query({})

@@ -17,12 +17,13 @@ from closer_look.data.opus import corpus_files, local_name
 from closer_look.data.patterns import fill
 from closer_look.data.text import Text
 from closer_look.jobs.job import InputError
+from closer_look.trees import Tree
 
 LONGEST_NAME = 200
 """Bytes of a file's name: file systems allow 255, and something is put before it meanwhile."""
 
 
-def urls(corpus: dict, source: str, target: str) -> dict[str, str]:
+def urls(corpus: Tree, source: str, target: str) -> dict[str, str]:
     """Return the URL of every file of a corpus with source "url", by its name once downloaded."""
     found = {
         fill(part["url"], language, source, target): None
@@ -33,7 +34,7 @@ def urls(corpus: dict, source: str, target: str) -> dict[str, str]:
     return {_name(url, is_unique=names[_name(url)] == 1): url for url in found}
 
 
-def texts(corpus: dict, source: str, target: str, folder: Path | None) -> list[tuple[Text, Text]]:
+def texts(corpus: Tree, source: str, target: str, folder: Path | None) -> list[tuple[Text, Text]]:
     """Return the two sides of every part of a corpus, as `text` reads them.
 
     `folder` holds what was downloaded. Not for OPUS's documents, which `opus_read` aligns. Names
@@ -41,12 +42,20 @@ def texts(corpus: dict, source: str, target: str, folder: Path | None) -> list[t
     """
     pair = (source, target)
     if corpus["source"] == "local":
-        return [tuple(Path(fill(corpus["files"], side, *pair)) for side in pair)]
+        return [local_files(corpus, source, target)]
+    assert folder is not None  # it was downloaded
     if corpus["source"] == "opus":
         (path,) = corpus_files(corpus, *pair)
         return [find_pair(folder / local_name(path), (f"*.{source}", f"*.{target}"), pair)]
     names = {url: name for name, url in urls(corpus, *pair).items()}
     return [_texts_of_part(part, pair, folder, names) for part in corpus["parts"]]
+
+
+def local_files(corpus: Tree, source: str, target: str) -> tuple[Path, Path]:
+    """Return the two files of a corpus with source "local"."""
+    pair = (source, target)
+    first, second = (Path(fill(corpus["files"], language, *pair)) for language in pair)
+    return first, second
 
 
 def _name(url: str, is_unique: bool = True) -> str:
@@ -59,16 +68,16 @@ def _name(url: str, is_unique: bool = True) -> str:
 
 
 def _texts_of_part(
-    part: dict, pair: tuple[str, str], folder: Path, names: dict[str, str]
+    part: Tree, pair: tuple[str, str], folder: Path, names: dict[str, str]
 ) -> tuple[Text, Text]:
     """Return the two sides of a part whose files have these names by their URLs."""
-    paths = tuple(folder / names[fill(part["url"], language, *pair)] for language in pair)
+    first, second = (folder / names[fill(part["url"], language, *pair)] for language in pair)
     if "files" not in part:
-        return paths
-    wanted = tuple(fill(part["files"], language, *pair) for language in pair)
-    if paths[0] == paths[1] and isinstance(part["files"], str):
-        return find_pair(paths[0], wanted, pair)
-    sides = tuple(map(find, paths, wanted))
+        return first, second
+    wanted = fill(part["files"], pair[0], *pair), fill(part["files"], pair[1], *pair)
+    if first == second and isinstance(part["files"], str):
+        return find_pair(first, wanted, pair)
+    sides = find(first, wanted[0]), find(second, wanted[1])
     if sides[0] == sides[1]:
         raise InputError(f"{sides[0]}: is the same for both languages")
     return sides

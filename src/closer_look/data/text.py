@@ -7,7 +7,6 @@ files are compressed by their names.
 import codecs
 import gzip
 import io
-import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,8 +15,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import BinaryIO
 
-from closer_look.data.compressed import DAMAGE, is_tar, is_zip, open_binary, open_raw
-from closer_look.data.members import Header, Member, find_only, open_member
+from closer_look.data.compressed import DAMAGE, Binary, is_tar, is_zip, open_binary, open_raw
+from closer_look.data.members import Archive, Header, Member, find_only, open_member
 from closer_look.jobs.job import InputError
 from lca.files import whole
 
@@ -32,7 +31,7 @@ times, rarely a hundred; more is made to fill the memory or the time of whoever 
 Text = str | Path | Member
 
 
-def decode_lines(name: object, file: BinaryIO) -> Iterator[str]:
+def decode_lines(name: object, file: Binary) -> Iterator[str]:
     r"""Yield the lines of an open file, ended by `\n` alone, without it.
 
     Bytes that are not UTF-8, damaged compression and more than `LONGEST_LINE` are an `InputError`
@@ -136,10 +135,10 @@ def _check_ratio(path: Path, name: object, size: int) -> None:
         )
 
 
-def _read_tar(file: BinaryIO, path: Path, name: object) -> int:
+def _read_tar(file: io.BufferedReader, path: Path, name: object) -> int:
     """Read a .tar archive up to the end of its last file; return how many bytes that are."""
     size = 0
-    with tarfile.open(fileobj=file, mode="r|", tarinfo=Header) as archive:
+    with Archive.open(fileobj=file, mode="r|", tarinfo=Header) as archive:
         while (header := archive.next()) is not None:
             archive.members.clear()
             size = header.offset_data + header.size
@@ -147,7 +146,7 @@ def _read_tar(file: BinaryIO, path: Path, name: object) -> int:
     return size
 
 
-def copy_lines(text: Text, file: BinaryIO) -> int:
+def copy_lines(text: Text, file: Binary) -> int:
     """Append the lines of a text to an open file; return their number.
 
     Errors are those of `read_lines`, but nothing is decoded line by line, and other threads may
@@ -191,12 +190,12 @@ def read_pairs(source: Text, target: Text) -> Iterator[tuple[str, str]]:
 
 
 @contextmanager
-def write_bytes(path: str | Path) -> Iterator[BinaryIO]:
+def write_bytes(path: str | Path) -> Iterator[BinaryIO | gzip.GzipFile]:
     """Open a file for writing that appears when all is written, compressed if it ends in .gz.
 
     The same content always gives the same bytes: the gzip header holds neither a time nor a name.
     """
-    with whole(path) as file:
+    with whole(Path(path)) as file:
         if Path(path).suffix == ".gz":
             with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed:
                 yield packed

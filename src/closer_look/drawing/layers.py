@@ -1,5 +1,7 @@
 """The axis and the colours of the layers: those of the encoder before those of the decoder."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -8,6 +10,7 @@ from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.typing import ColorType
 
 STACKS = ("encoder", "decoder")
 COLOURS = plt.get_cmap("viridis")
@@ -26,8 +29,8 @@ def places(frame: pd.DataFrame) -> pd.Index:
 def stack_middles(places: pd.Index) -> dict[str, float]:
     """Return the middle position of every stack; empty if there is only one."""
     positions = pd.Series(range(len(places)), places.get_level_values("stack"))
-    middles = positions.groupby(level=0, sort=False).mean().to_dict()
-    return middles if len(middles) > 1 else {}
+    middles = positions.groupby(level=0, sort=False).mean()
+    return {str(stack): middle for stack, middle in middles.items()} if len(middles) > 1 else {}
 
 
 def label(axis: Axis, places: pd.Index, most_digits: int = MOST_DIGITS) -> None:
@@ -68,12 +71,12 @@ def borders(places: pd.Index) -> list[float]:
     ]
 
 
-def colours(places: pd.Index) -> dict[tuple[str, int], np.ndarray]:
+def colours(places: pd.Index) -> dict[tuple[str, int], ColorType]:
     """Return a colour for each layer, from dark to light."""
     return dict(zip(places, COLOURS(np.linspace(0, 0.93, len(places))), strict=True))
 
 
-def colour_bar(figure: Figure, places: pd.Index, **options) -> None:
+def colour_bar(figure: Figure, places: pd.Index, **options: Any) -> None:
     """Draw a horizontal bar that explains `colours`; `options` are those of `figure.colorbar`."""
     number = len(places)
     shades = ListedColormap(list(colours(places).values()))

@@ -8,6 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.typing import ColorType
+from numpy.typing import ArrayLike
 
 from ..vocabulary import OBJECTIVES
 
@@ -36,12 +38,14 @@ INTERVAL = 1.96
 
 def lighter(colour: str, share: float = 0.5) -> tuple[float, float, float]:
     """Return the colour mixed with `share` of white."""
-    return tuple(1 - (1 - part) * (1 - share) for part in to_rgb(colour))
+    red, green, blue = (1 - (1 - part) * (1 - share) for part in to_rgb(colour))
+    return red, green, blue
 
 
 def darker(colour: str, share: float = 0.5) -> tuple[float, float, float]:
     """Return the colour mixed with `share` of black."""
-    return tuple(part * (1 - share) for part in to_rgb(colour))
+    red, green, blue = (part * (1 - share) for part in to_rgb(colour))
+    return red, green, blue
 
 
 def shades(colour: str, number: int) -> list[tuple[float, float, float]]:
@@ -67,7 +71,9 @@ def names(runs: pd.DataFrame) -> list[str]:
     return [", ".join(row) for row in zip(*parts, strict=True)]
 
 
-def draw_band(panel: Axes, positions, low: pd.Series, high: pd.Series, colour) -> None:
+def draw_band(
+    panel: Axes, positions: ArrayLike, low: pd.Series, high: pd.Series, colour: ColorType
+) -> None:
     """Draw a band from `low` to `high`, such as extremes of several seeds, if it has a width."""
     if (low < high).any():
         panel.fill_between(positions, low, high, color=colour, alpha=0.2, linewidth=0)

@@ -1,10 +1,13 @@
 """A line for each layer over the updates: a row of panels for each group of components, a column
 for each objective (figure 2, and the share of parameters that help)."""
 
+from typing import Literal
+
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.typing import ColorType
 
 from ..vocabulary import OBJECTIVE_NAMES
 from . import layers
@@ -20,7 +23,12 @@ STACK_COLOURS = {"encoder": "0.6"}
 
 
 def grid(
-    curves: pd.DataFrame, column: str, combine: str, smoothing: int, scale: str, sharey="none"
+    curves: pd.DataFrame,
+    column: str,
+    combine: Literal["sum", "mean"],
+    smoothing: int,
+    scale: str,
+    sharey: Literal["none", "row"] = "none",
 ) -> Figure:
     """Draw a column of `lca.analysis.curves` of one run for each objective, of one estimator.
 
@@ -73,7 +81,9 @@ def smooth(lines: pd.DataFrame, updates: int) -> pd.DataFrame:
     return lines.rolling(windows, min_periods=1).mean()
 
 
-def _draw(panel: Axes, seeds: list[pd.DataFrame], colours: dict) -> None:
+def _draw(
+    panel: Axes, seeds: list[pd.DataFrame], colours: dict[tuple[str, int], ColorType]
+) -> None:
     """Draw a line for each (stack, layer); those outside the layers have a legend.
 
     The lines of each seed are the columns of a frame.

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
 from closer_look.jobs.job import InputError
 
@@ -79,7 +79,7 @@ def _visible() -> list[str]:
 
 def _claim(cards: list[str], number: int, locks: ExitStack) -> dict[str, int]:
     """Lock `number` of the cards, or what is free of them; return the locks' descriptors."""
-    held = {}
+    held: dict[str, int] = {}
     with _lock_folder() as folder:
         for card in cards:
             if len(held) < number:
@@ -106,7 +106,7 @@ def _lock_folder() -> Iterator[int]:
     try:
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror.lower()}; {ELSEWHERE}") from None
+        raise InputError(f"{path}: {str(error.strerror).lower()}; {ELSEWHERE}") from None
     try:
         status = os.fstat(folder)
         if status.st_uid != os.getuid() or status.st_mode & 0o022:
@@ -116,7 +116,7 @@ def _lock_folder() -> Iterator[int]:
         os.close(folder)
 
 
-def _open_lock(folder: int, card: str) -> IO:
+def _open_lock(folder: int, card: str) -> BinaryIO:
     """Open a card's lock in a folder, neither through a link nor emptying what is there."""
     name = card.replace("/", "-")  # as in the names of parts of a card, MIG-GPU-5e/1/0
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
@@ -124,5 +124,5 @@ def _open_lock(folder: int, card: str) -> IO:
         return os.fdopen(os.open(name, flags, 0o600, dir_fd=folder), "rb+")
     except OSError as error:
         raise InputError(
-            f"the lock of card {card}: {error.strerror.lower()}; {ELSEWHERE}"
+            f"the lock of card {card}: {str(error.strerror).lower()}; {ELSEWHERE}"
         ) from None

@@ -50,6 +50,7 @@ def run(
         env={**os.environ, **PYTHON, "OMP_NUM_THREADS": str(threads)},
         pass_fds=inherit,
     ) as process:
+        assert process.stdout is not None  # it is a pipe
         lines = []
         for line in io.TextIOWrapper(process.stdout, "utf-8", errors="replace", newline=""):
             if line.strip() and not line.endswith("\r"):

@@ -1,18 +1,26 @@
 """What every script shares as a Snakemake job: its log, and one-line errors."""
 
+import io
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import NoReturn, TextIO
+from typing import NoReturn, Protocol, TextIO
 
 
 class InputError(Exception):
     """Something the user can mend: the message names the file, key or line, in one line."""
 
 
-_terminal = None
+class Script(Protocol):
+    """What Snakemake tells a rule's script of its job."""
+
+    rule: str
+    log: Sequence[str]
+
+
+_terminal: int | None = None
 """Where the terminal is while a job's log has taken its place."""
 
 
@@ -24,7 +32,7 @@ def tell(message: str) -> None:
 
 
 @contextmanager
-def job(snakemake) -> Iterator[None]:
+def job(snakemake: Script) -> Iterator[None]:
     """Write all output of the job, child processes included, to the rule's log file.
 
     An `InputError` ends the job with its message alone, on the terminal and in the log; any other
@@ -35,7 +43,8 @@ def job(snakemake) -> Iterator[None]:
     global _terminal
     terminal = _terminal = os.dup(2)
     for stream in (sys.stdout, sys.stderr):  # whatever the locale
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     with open(snakemake.log[0], "w", buffering=1, encoding="utf-8") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import TextIO
 
 from closer_look.jobs import slurm
 from closer_look.jobs.job import InputError
@@ -50,7 +50,7 @@ def locked(folder: Path) -> Iterator[int]:
         yield lock.fileno()
 
 
-def _try_lock_for(seconds: float, file: IO) -> bool:
+def _try_lock_for(seconds: float, file: TextIO) -> bool:
     deadline = time.monotonic() + seconds
     while not _try_lock(file):
         if time.monotonic() > deadline:
@@ -59,7 +59,7 @@ def _try_lock_for(seconds: float, file: IO) -> bool:
     return True
 
 
-def _try_lock(file: IO) -> bool:
+def _try_lock(file: TextIO) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -67,7 +67,7 @@ def _try_lock(file: IO) -> bool:
     return True
 
 
-def _holder(lock: IO) -> str:
+def _holder(lock: TextIO) -> str:
     lock.seek(0)
     return lock.read()
 

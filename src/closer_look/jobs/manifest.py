@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from closer_look.jobs.job import InputError
+from closer_look.trees import Tree
 from lca.files import sha256 as sha256_of_file
 from lca.files import whole
 
@@ -24,7 +25,7 @@ def sha256_of(files: Iterable[Path], folder: Path) -> str:
     return hashlib.sha256(listing.encode()).hexdigest()
 
 
-def write_manifest(path: Path, files: dict[str, Path], **facts) -> None:
+def write_manifest(path: Path, files: dict[str, Path], **facts: object) -> None:
     """Write `facts` (counts, settings) and the checksum of each named file or folder as JSON."""
     checksums = {name: sha256(file) for name, file in files.items()}
     manifest = {**facts, "sha256": checksums}
@@ -32,9 +33,10 @@ def write_manifest(path: Path, files: dict[str, Path], **facts) -> None:
         file.write(json.dumps(manifest, indent=2, ensure_ascii=False).encode() + b"\n")
 
 
-def read_manifest(path: Path) -> dict:
+def read_manifest(path: Path) -> Tree:
     """Return what `write_manifest` wrote."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    manifest: Tree = json.loads(Path(path).read_text(encoding="utf-8"))
+    return manifest
 
 
 def check_files(manifest: Path, files: dict[str, Path], remake: str) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from closer_look.trees import Tree
 from lca.files import sha256, whole
 
 ROOT = Path(__file__).parents[3]
@@ -17,14 +18,14 @@ KINDS = {".py", ".smk", ".yaml", ".rst", ".md", ".mplstyle", ".j2", ".css", ".js
 LIST_FILES = ("ls-files", "-z", "--cached", "--others", "--exclude-standard")
 
 
-def code(root: Path = ROOT) -> dict:
+def code(root: Path = ROOT) -> Tree:
     """Return the Git commit, whether the code differs from it, and the code's checksum.
 
     The first two are None where `root` is no Git repository. The checksum is of what Git tracks or
     would track, elsewhere of the files of `KINDS`: not of what Python and Numba leave beside them,
     which comes and goes while other jobs start.
     """
-    found = {"commit": None, "modified": None}
+    found: Tree = {"commit": None, "modified": None}
     listed = None
     if (root / ".git").exists():  # else Git would answer for a repository around it
         found["commit"] = _git(root, "rev-parse", "HEAD")
@@ -51,10 +52,11 @@ def _checksum(files: list[Path], root: Path) -> str:
 def _git(root: Path, *arguments: str) -> str | None:
     """Return what Git prints, None if it fails or is not installed."""
     with suppress(OSError, subprocess.CalledProcessError):
-        command = ["git", "-C", root, *arguments]
+        command = ["git", "-C", str(root), *arguments]
         return subprocess.run(
             command, capture_output=True, encoding="utf-8", check=True
         ).stdout.strip()
+    return None
 
 
 def devices() -> list[str]:
@@ -75,7 +77,7 @@ def processor() -> str:
 
 
 @contextmanager
-def attempt(path: Path, **facts) -> Iterator[None]:
+def attempt(path: Path, **facts: object) -> Iterator[None]:
     """Add an attempt, with `facts`, to the list in `path`, and when it ends, the time.
 
     One that was killed has no end.
@@ -90,12 +92,13 @@ def attempt(path: Path, **facts) -> Iterator[None]:
             _write(path, [*before, begun | {"finished": _now()}])
 
 
-def attempts(path: Path) -> list[dict]:
+def attempts(path: Path) -> list[Tree]:
     """Return the attempts so far: started and finished (UTC), host, and the facts of each."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    found: list[Tree] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    return found
 
 
-def _write(path: Path, content: list[dict]) -> None:
+def _write(path: Path, content: list[Tree]) -> None:
     with whole(path) as file:
         file.write(json.dumps(content, indent=2).encode())
 

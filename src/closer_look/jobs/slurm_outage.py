@@ -10,8 +10,10 @@ import functools
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from logging import Logger
 from types import ModuleType
+from typing import Any, Protocol
 
 PLUGIN = "snakemake_executor_plugin_slurm"
 
@@ -20,6 +22,18 @@ PATIENCE = 3600
 
 PAUSE = 10
 """Seconds between two looks for it."""
+
+
+class Executor(Protocol):
+    """What is used here of the plugin's executor."""
+
+    logger: Logger
+
+
+Query = Callable[..., Awaitable[tuple[object, object]]]
+Check = Callable[[Executor, list[object]], AsyncIterator[object]]
+Submit = Callable[[Executor, object], object]
+"""The methods of the plugin, which has no types."""
 
 
 class NoAnswer(Exception):
@@ -31,21 +45,21 @@ def mend(plugin: ModuleType | None = None) -> None:
 
     It asks again at its next check. Does nothing where the plugin was not loaded.
     """
-    plugin = plugin or sys.modules.get(PLUGIN)
-    if plugin is None or hasattr(plugin, "NoAnswer"):
+    mended: Any = plugin or sys.modules.get(PLUGIN)
+    if mended is None or hasattr(mended, "NoAnswer"):
         return
-    plugin.NoAnswer = NoAnswer
-    plugin.query_job_status = _or_no_answer(plugin.query_job_status)
-    executor = plugin.Executor
+    mended.NoAnswer = NoAnswer
+    mended.query_job_status = _or_no_answer(mended.query_job_status)
+    executor = mended.Executor
     executor.check_active_jobs = _keeping(executor.check_active_jobs)
     executor.run_job = _when_up(executor.run_job)
     executor.run_array_jobs = _when_up(executor.run_array_jobs)
 
 
-def _or_no_answer(query: Callable) -> Callable:
+def _or_no_answer(query: Query) -> Query:
     """Return the plugin's query with an exception where it returns (None, None)."""
 
-    async def query_job_status(*arguments):
+    async def query_job_status(*arguments: object) -> tuple[object, object]:
         statuses, duration = await query(*arguments)
         if statuses is None:
             raise NoAnswer
@@ -54,13 +68,15 @@ def _or_no_answer(query: Callable) -> Callable:
     return query_job_status
 
 
-def _keeping(check: Callable) -> Callable:
+def _keeping(check: Check) -> Check:
     """Return the plugin's check that yields all jobs, as still active, where there is no answer.
 
     It queries before it yields or reports any job.
     """
 
-    async def check_active_jobs(executor, active_jobs: list) -> AsyncGenerator:
+    async def check_active_jobs(
+        executor: Executor, active_jobs: list[object]
+    ) -> AsyncIterator[object]:
         try:
             async for job in check(executor, active_jobs):
                 yield job
@@ -74,11 +90,11 @@ def _keeping(check: Callable) -> Callable:
     return check_active_jobs
 
 
-def _when_up(submit: Callable) -> Callable:
+def _when_up(submit: Submit) -> Submit:
     """Return the plugin's submission, in a thread of its own, that waits for the controller."""
 
     @functools.wraps(submit)
-    def submit_when_up(executor, jobs):
+    def submit_when_up(executor: Executor, jobs: object) -> object:
         deadline = time.monotonic() + PATIENCE
         while not _is_up() and time.monotonic() < deadline:
             executor.logger.warning("Slurm does not answer; submitting later.")

@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from ..analysis.arrays import Floats, Integers
+from ..trees import Tree
+
 BYTES = 2
 """Of a number in the buffer."""
 
 
-def regroup(
-    values: np.ndarray, ends: np.ndarray, most: int, statistic: str
-) -> tuple[np.ndarray, np.ndarray]:
+def regroup(values: Floats, ends: Integers, most: int, statistic: str) -> tuple[Floats, Integers]:
     """Reduce `values` (series, windows) to at most `most` windows.
 
     `ends` are the last updates of the windows. "low" and "high" keep the smallest and the largest;
@@ -41,7 +42,7 @@ class Buffer:
     def __init__(self) -> None:
         self.bytes = bytearray()
 
-    def add(self, values: np.ndarray) -> dict:
+    def add(self, values: Floats) -> Tree:
         """Append a matrix; return its `offset` in bytes and the `scales` of its rows."""
         finite = np.where(np.isfinite(values), values, np.nan)
         scales = np.nan_to_num(np.fmax.reduce(np.abs(finite), axis=1))
@@ -54,7 +55,7 @@ class Buffer:
 
 def add_curves(
     frame: pd.DataFrame, statistics: Sequence[str], most: int, buffer: Buffer
-) -> Iterator[dict]:
+) -> Iterator[Tree]:
     """Add the curves of one run to the buffer, at most `most` windows of them.
 
     `frame` has the columns estimator, stack, layer, component, update, the `statistics` and, if it

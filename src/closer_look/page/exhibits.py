@@ -12,6 +12,8 @@ from docutils.core import publish_parts
 from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
+from ..trees import Tree
+
 DOCUTILS = {"report_level": 4, "file_insertion_enabled": False, "raw_enabled": False}
 
 
@@ -48,7 +50,7 @@ class Captions:
     figures, among them the estimator.
     """
 
-    def __init__(self, paths: list[Path], settings: dict) -> None:
+    def __init__(self, paths: list[Path], settings: Tree) -> None:
         self._paths = {Path(path).stem: Path(path) for path in paths}
         self._settings = settings
 
@@ -59,7 +61,8 @@ class Captions:
             self._paths[name].read_text(encoding="utf-8")
         )
         text = template.render(snakemake={"params": params})
-        return publish_parts(text, writer="html5", settings_overrides=DOCUTILS)["body"]
+        body: str = publish_parts(text, writer="html5", settings_overrides=DOCUTILS)["body"]
+        return body
 
 
 def read_figure(path: Path, captions: Captions) -> Figure:

@@ -14,6 +14,7 @@ from matplotlib.colors import to_hex
 
 from ..drawing import layers
 from ..drawing.style import COLOURS, ESTIMATOR_COLOURS, ESTIMATORS, lighter
+from ..trees import Tree
 from ..vocabulary import COMPONENT_NAMES, FACETS, OBJECTIVE_NAMES
 from .curves import Buffer, add_curves, regroup
 
@@ -33,8 +34,8 @@ class Explorer:
     def __init__(self, windows: int) -> None:
         self.windows = windows
         self.buffer = Buffer()
-        self._runs: list[dict] = []
-        self._curves: list[dict] = []
+        self._runs: list[Tree] = []
+        self._curves: list[Tree] = []
         self._tables: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
 
     def add(self, label: str, main: bool, tables: dict[str, pd.DataFrame]) -> None:
@@ -66,7 +67,7 @@ class Explorer:
             self._tables[name].append(kept)
         self._runs.append({"label": label, "main": main, "layers": _name_layers(numbers), **facets})
 
-    def index(self) -> dict:
+    def index(self) -> Tree:
         """Return all but the curves' numbers, ready for JSON."""
         tables = {name: pd.concat(parts) for name, parts in self._tables.items()}
         estimators = dict.fromkeys(entry["estimator"] for entry in self._curves)
@@ -77,7 +78,7 @@ class Explorer:
             "components": {name: component_label(name) for name in components},
             "paperComponents": list(COMPONENT_NAMES),
             "objectives": OBJECTIVE_NAMES,
-            "palette": [to_hex(colour) for colour in colormaps["viridis"].resampled(32).colors],
+            "palette": [to_hex(colour) for colour in colormaps["viridis"](np.linspace(0, 1, 32))],
             "runs": _coloured(self._runs),
             "curves": self._curves,
             **{name: _columns(table) for name, table in tables.items()},
@@ -144,7 +145,7 @@ def _thin(completeness: pd.DataFrame, most: int) -> pd.DataFrame:
     return completeness[completeness["update"].isin([*kept, *updates[-1:]])]
 
 
-def _component_order(component: str) -> tuple:
+def _component_order(component: str) -> tuple[bool, bool, int, str]:
     """Sort in the paper's order: its components, those of the cross-attention, then the others."""
     order = list(COMPONENT_NAMES)
     name = component.removeprefix("cross_")
@@ -152,7 +153,7 @@ def _component_order(component: str) -> tuple:
     return not known, name != component, order.index(name) if known else 0, component
 
 
-def _coloured(runs: list[dict]) -> list[dict]:
+def _coloured(runs: list[Tree]) -> list[Tree]:
     """Return the runs with colours: the objective's of main runs, others lighter."""
     others = Counter(run["objective"] for run in runs if not run["main"])
     shares = {name: iter(np.linspace(0.25, 0.7, number)) for name, number in others.items()}
@@ -163,10 +164,10 @@ def _coloured(runs: list[dict]) -> list[dict]:
     return coloured
 
 
-def _columns(table: pd.DataFrame) -> dict[str, list]:
+def _columns(table: pd.DataFrame) -> dict[str, list[object]]:
     """Return the columns as lists for JSON: six digits, None where a number is missing."""
     return {
-        name: [float(f"{value:.6g}") if math.isfinite(value) else None for value in column]
+        str(name): [float(f"{value:.6g}") if math.isfinite(value) else None for value in column]
         if pd.api.types.is_float_dtype(column)
         else [None if pd.isna(value) else value for value in column.tolist()]
         for name, column in table.items()

@@ -3,9 +3,9 @@
 import base64
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jinja2
 import pandas as pd
@@ -21,8 +21,10 @@ MOST_BYTES = 15_000_000
 POINTS = (200, 140, 100, 70, 50, 35, 25)
 """Of a curve: as many as a small panel can show, fewer where the page would grow too large."""
 
-TABLES = ("totals", "curves", "head_curves", "milestones", "losses", "completeness", "probes")
-TABLES += ("scores",)
+TABLES = (
+    *("totals", "curves", "head_curves", "milestones", "losses", "completeness", "probes"),
+    "scores",
+)
 """Those of a run, by the rules `aggregate` and `score`."""
 
 ASSETS = Path(__file__).parent / "assets"
@@ -34,6 +36,9 @@ GRADIENTS = {
     "probe": "Gradients on fixed batches, integrated by Simpson’s rule.",
 }
 """What each estimator multiplies a step with."""
+
+
+Exhibit = TypeVar("Exhibit", Figure, Table)
 
 
 class PageError(InputError):
@@ -92,7 +97,7 @@ def packed(content: bytes) -> str:
     return base64.b64encode(gzip.compress(content, mtime=0)).decode()
 
 
-def _by_name(exhibits: Sequence[Figure | Table]) -> dict[str, list]:
+def _by_name(exhibits: Sequence[Exhibit]) -> dict[str, list[Exhibit]]:
     """Return the exhibits of each name, one for each estimator; the paper's numbered ones first."""
     names = sorted({exhibit.name for exhibit in exhibits})
     names.sort(key=lambda name: not name[-1].isdigit())
@@ -121,8 +126,8 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"estimator": estimator_label, "digits": number}
-    functions = (count, mark, of_paper, survivors, tally)
-    functions += (agreed, own_facts, title, hardware, version)
+    functions: list[Callable[..., object]] = [count, mark, of_paper, survivors, tally]
+    functions += [agreed, own_facts, title, hardware, version]
     environment.globals |= {function.__name__: function for function in functions}
     environment.globals |= {"gradients": GRADIENTS, "rule": RULE}
     return environment

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from lca.analysis.uncertainty import percent
 
 from ..analysis.scores import MIN_LOSS_DROP, unlearned
 from ..drawing.style import names
+from ..trees import Tree
 from ..vocabulary import FACETS, OBJECTIVE_NAMES
 
 MAX_LOSS_RATIO = 1.2
@@ -34,7 +36,7 @@ class RunSummary:
     """
 
     label: str
-    manifest: dict
+    manifest: Tree
     losses: pd.DataFrame
     completeness: pd.DataFrame
     scores: pd.DataFrame
@@ -42,7 +44,7 @@ class RunSummary:
     @property
     def name(self) -> str:
         """The run's name in paths, such as europarl/mt/de-en/base/1."""
-        return self.manifest["run"]
+        return str(self.manifest["run"])
 
     @property
     def objective(self) -> str:
@@ -65,14 +67,15 @@ class RunSummary:
         return float(self.losses["loss"].iloc[-1])
 
     @property
-    def facts(self) -> dict:
+    def facts(self) -> Tree:
         """The manifest without the attempts."""
         return {key: value for key, value in self.manifest.items() if key != "attempts"}
 
     @property
-    def attempts(self) -> list[dict]:
+    def attempts(self) -> list[Tree]:
         """The attempts at training it (see `provenance`), the last of which finished it."""
-        return self.manifest["attempts"]
+        attempts: list[Tree] = self.manifest["attempts"]
+        return attempts
 
     @property
     def duration(self) -> timedelta:
@@ -100,26 +103,26 @@ class RunSummary:
         return {name: percent(1 + row["gap"], row["gap_se"]) for name, row in self._summed.items()}
 
     @property
-    def _summed(self) -> dict[str, dict]:
+    def _summed(self) -> dict[str, Tree]:
         """What each estimator sums up to, as of `summary`, against the best reference there is."""
         rows = summary(self.completeness)
         reference = next((name for name in REFERENCES if name in set(rows["reference"])), None)
         rows = rows[rows["reference"] == reference].set_index("estimator")
-        return rows.to_dict("index")
+        return cast(dict[str, Tree], rows.to_dict("index"))  # to pandas, any name may be a number
 
 
-def hardware(attempt: dict) -> str:
+def hardware(attempt: Tree) -> str:
     """Return the cards of an attempt, or its processor, such as `2 × Tesla V100`."""
-    found = Counter(attempt["devices"])
+    found: Counter[str] = Counter(attempt["devices"])
     return ", ".join(f"{n} × {name}" if n > 1 else name for name, n in found.items())
 
 
-def version(attempt: dict) -> str:
+def version(attempt: Tree) -> str:
     """Return the code of an attempt: the commit, or the beginning of the code's checksum."""
     code = attempt["code"]
     if code["commit"] is None:
         return f"sha256 {code['sha256'][:10]}"
-    return code["commit"][:10] + (" with changes" if code["modified"] else "")
+    return f"{code['commit'][:10]}{' with changes' if code['modified'] else ''}"
 
 
 def labels(runs: list[str]) -> list[str]:
@@ -162,9 +165,9 @@ def warnings(run: RunSummary, runs: list[RunSummary]) -> Iterator[str]:
     if errors and not min(errors) <= MAX_GAP:
         yield f"no estimator adds up to the change of its loss within {MAX_GAP:.0%}"
     for package, version in run.manifest["packages"].items():
-        usual = Counter(other.manifest["packages"].get(package) for other in runs)
-        if usual[version] < len(runs) / 2:
-            yield f"{package} {version}, where most runs have {usual.most_common(1)[0][0]}"
+        found = Counter(other.manifest["packages"].get(package) for other in runs)
+        if found[version] < len(runs) / 2:
+            yield f"{package} {version}, where most runs have {found.most_common(1)[0][0]}"
 
 
 def _poor_scores(scores: pd.DataFrame) -> Iterator[str]:
@@ -177,9 +180,9 @@ def _poor_scores(scores: pd.DataFrame) -> Iterator[str]:
         yield f"BLEU {best:.1f} at best: its translations are of hardly any use"
 
 
-def flatten(facts: dict, prefix: str = "") -> dict[str, str]:
+def flatten(facts: Tree, prefix: str = "") -> dict[str, str]:
     """Return nested facts as text by dotted keys, such as settings.lr."""
-    found = {}
+    found: dict[str, str] = {}
     for key, value in facts.items():
         if isinstance(value, dict):
             found |= flatten(value, f"{prefix}{key}.")

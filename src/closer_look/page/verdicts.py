@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import pandas as pd
 
 from ..analysis.claims.claim import PAPER
 from ..analysis.claims.markdown import BY, MARKS
 from ..analysis.claims.verdicts import FAILS, HOLDS, NOT_APPLICABLE, UNDECIDED
+from ..trees import Tree
 
 VERDICTS = (HOLDS, UNDECIDED, FAILS, NOT_APPLICABLE)
 
@@ -28,11 +30,11 @@ class Claim:
     formula: str
     runs: str
     unlearned: list[str]
-    rows: dict[str, dict]
+    rows: dict[str, Tree]
 
     def verdict(self, estimator: str) -> str:
         """Return one of VERDICTS."""
-        return self.rows[estimator]["verdict"]
+        return str(self.rows[estimator]["verdict"])
 
     @property
     def disputed(self) -> bool:
@@ -49,7 +51,7 @@ def arrange(table: pd.DataFrame) -> list[Claim]:
             number=str(number),
             **rows.iloc[0][shared],
             unlearned=rows.iloc[0]["unlearned"].split(),
-            rows={row["estimator"]: row for row in rows.to_dict("records")},
+            rows={row["estimator"]: row for row in cast(list[Tree], rows.to_dict("records"))},
         )
         for number, rows in table.groupby("claim", sort=False)
     ]
@@ -71,7 +73,7 @@ def survivors(claims: Iterable[Claim], estimator: str, other: str) -> int:
     return sum({claim.verdict(estimator), claim.verdict(other)} == {HOLDS} for claim in claims)
 
 
-def tally(row: dict) -> str:
+def tally(row: Tree) -> str:
     """Return how many of a claim's inequalities hold, and which decide, in words."""
     several = int(row["inequalities"])
     held = f"{int(row['hold'])} of {several} inequalities hold"

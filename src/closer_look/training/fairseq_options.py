@@ -4,6 +4,7 @@ from pathlib import Path
 
 import lca
 from closer_look.jobs.job import InputError
+from closer_look.trees import Tree
 from lca.recorder import EXTRA_UPDATES
 
 PLUGIN = Path(lca.__file__).parent / "fairseq_plugin"
@@ -12,7 +13,7 @@ PLUGIN = Path(lca.__file__).parent / "fairseq_plugin"
 ARCHITECTURES = {"mlm": "roberta", "clm": "transformer_lm", "mt": "transformer"}
 STACKS = {"mlm": ["encoder"], "clm": ["decoder"], "mt": ["encoder", "decoder"]}
 
-SWITCHES = {
+SWITCHES: dict[str, dict[tuple[str, object], list[str]]] = {
     "mlm": {("tie_output", False): ["--untie-weights-roberta"]},
     "clm": {
         ("tie_output", True): ["--share-decoder-input-output-embed"],
@@ -36,16 +37,18 @@ LONGEST = 1024
 """Pieces of a sentence that is translated if no setting says so: fairseq's own limit."""
 
 
-def longest_sentence(settings: dict) -> int:
+def longest_sentence(settings: Tree) -> int:
     """Return the pieces of the longest sentence that is translated, with its end mark.
 
     A matter of the experiment and not of the card: no more than an update holds.
     """
-    return min(settings.get("max_sentence_pieces", LONGEST), settings["tokens_per_update"])
+    longest: int = settings.get("max_sentence_pieces", LONGEST)
+    update: int = settings["tokens_per_update"]
+    return min(longest, update)
 
 
 def arguments(
-    objective: str, languages: str, settings: dict, max_tokens: int, devices: int
+    objective: str, languages: str, settings: Tree, max_tokens: int, devices: int
 ) -> list[str]:
     """Return fairseq-train's arguments for an objective (paper, appendix A), paths excepted.
 
@@ -84,10 +87,10 @@ def arguments(
     return [f"--{name}={value}" for name, value in options.items()] + flags
 
 
-def architecture(objective: str, settings: dict) -> dict:
+def architecture(objective: str, settings: Tree) -> Tree:
     """Return the options of the architecture; translation halves the layers between its stacks."""
     stacks = STACKS[objective]
-    options = {"arch": ARCHITECTURES[objective]}
+    options: Tree = {"arch": ARCHITECTURES[objective]}
     if objective == "mlm" and _chosen(settings, "embedding_norm", objective) is False:
         options["arch"] = "roberta_prenorm"  # the same without it; there is no option
     for stack in stacks:
@@ -102,13 +105,13 @@ def architecture(objective: str, settings: dict) -> dict:
     return options
 
 
-def _chosen(settings: dict, key: str, objective: str):
+def _chosen(settings: Tree, key: str, objective: str) -> object:
     """Return a setting that may be by objective as this one has it, None if it is not given."""
     value = settings.get(key)
     return value.get(objective) if isinstance(value, dict) else value
 
 
-def _optimizer(settings: dict) -> dict:
+def _optimizer(settings: Tree) -> Tree:
     """Return the options of the optimizer with LCA."""
     if settings["optimizer"] == "sgd":
         return {"optimizer": "lca_sgd", "momentum": settings["momentum"]}
@@ -119,7 +122,7 @@ def _optimizer(settings: dict) -> dict:
     }
 
 
-def _flags(objective: str, settings: dict, devices: int) -> list[str]:
+def _flags(objective: str, settings: Tree, devices: int) -> list[str]:
     """Return the options without a value."""
     flags = ["--no-epoch-checkpoints", "--disable-validation"]
     if settings["norm"][objective] == "pre":
@@ -133,7 +136,7 @@ def _flags(objective: str, settings: dict, devices: int) -> list[str]:
     return flags
 
 
-def _task(objective: str, languages: str, settings: dict, tokens: int) -> dict:
+def _task(objective: str, languages: str, settings: Tree, tokens: int) -> Tree:
     """Return the options of the task and its loss: cross-entropy, without smoothing.
 
     `tokens` are those of a micro-batch, into which every sample has to fit.

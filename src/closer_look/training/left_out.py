@@ -3,15 +3,17 @@
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from closer_look.data.dropped import check_dropped
 from closer_look.jobs.job import tell
 from closer_look.training.fairseq_options import longest_sentence
+from closer_look.trees import Tree
 
 
 def is_left_out(
-    data: Path, split: str, objective: str, languages: str, settings: dict
-) -> np.ndarray:
+    data: Path, split: str, objective: str, languages: str, settings: Tree
+) -> NDArray[np.bool_]:
     """Tell of each sentence or pair of a split whether it is too long: (sentences,) of bool.
 
     A causal model's text is cut into samples of equal size, whatever the sentences.
@@ -22,11 +24,12 @@ def is_left_out(
     sizes = _sizes(data, f"{split}.idx")
     if objective == "clm":
         return np.zeros(len(sizes), dtype=bool)
-    return sizes + 1 > settings["tokens_per_sample"]  # a sample begins with <s>
+    context: int = settings["tokens_per_sample"]
+    return sizes + 1 > context  # a sample begins with <s>
 
 
 def count_left_out(
-    run: str, data: Path, objective: str, languages: str, settings: dict, max_dropped: float
+    run: str, data: Path, objective: str, languages: str, settings: Tree, max_dropped: float
 ) -> dict[str, int]:
     """Return how many of how many training sentences are left out; say so if there are any.
 
@@ -47,7 +50,7 @@ def count_left_out(
     return {"sentences": number, "of": total}
 
 
-def _sizes(data: Path, name: str) -> np.ndarray:
+def _sizes(data: Path, name: str) -> NDArray[np.int32]:
     """Return the pieces of each sentence of a dataset, with the end mark."""
     from fairseq.data.indexed_dataset import MMapIndexedDataset
 

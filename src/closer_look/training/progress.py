@@ -16,6 +16,7 @@ from snakemake.utils import update_config
 
 from closer_look import config as experiment
 from closer_look import config_file
+from closer_look.trees import Tree
 
 CONFIG = Path("config/config.yaml")
 SCHEMA = Path("workflow/schemas/config.schema.yaml")
@@ -34,12 +35,12 @@ class Progress(NamedTuple):
     """The host and job or process that trains it now; empty if none does."""
 
 
-def configuration(differences: Iterable[Path]) -> dict:
+def configuration(differences: Iterable[str | Path]) -> Tree:
     """Return the configuration with the differences of some files, as `--configfile` has it.
 
     Ends the program with one line if there is a mistake in it.
     """
-    config = {}
+    config: Tree = {}
     schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
     try:
         for file in (CONFIG, *differences):
@@ -50,7 +51,7 @@ def configuration(differences: Iterable[Path]) -> dict:
     return experiment.normalised(config, schema)
 
 
-def runs(config: dict) -> dict[str, dict]:
+def runs(config: Tree) -> dict[str, Tree]:
     """Return the training settings of all runs by their names."""
     return {
         run.name: experiment.of_objective(experiment.settings(config, run.variant), run.objective)

@@ -6,11 +6,12 @@ import warnings
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict, Unpack
 
 import numpy as np
 
 from ...vocabulary import OBJECTIVES
+from ..arrays import Floats
 from .evidence import Evidence, NotApplicable
 
 SYMBOLS = """\
@@ -36,7 +37,7 @@ class Part(NamedTuple):
     """
 
     label: str
-    draws: np.ndarray
+    draws: Floats
     relation: str
     threshold: float
     mirrored: tuple[float, float] | None = None
@@ -47,19 +48,30 @@ class Part(NamedTuple):
     """Why it is undefined."""
 
 
-def above(label: str, draws: np.ndarray, threshold: float = 0, **more) -> Part:
+class Details(TypedDict, total=False):
+    """What a part need not have."""
+
+    mirrored: tuple[float, float]
+    interval: tuple[float, float, str]
+
+
+def above(label: str, draws: Floats, threshold: float = 0, **more: Unpack[Details]) -> Part:
     """Require a value above the threshold."""
     return Part(label, draws, ">", threshold, **more)
 
 
-def at_least(label: str, draws: np.ndarray, threshold: float = 0, **more) -> Part:
+def at_least(label: str, draws: Floats, threshold: float = 0, **more: Unpack[Details]) -> Part:
     """Require a value of at least the threshold."""
     return Part(label, draws, "≥", threshold, **more)
 
 
-def at_most(label: str, draws: np.ndarray, threshold: float, **more) -> Part:
+def at_most(label: str, draws: Floats, threshold: float, **more: Unpack[Details]) -> Part:
     """Require a value of at most the threshold."""
     return Part(label, draws, "≤", threshold, **more)
+
+
+Test = Callable[..., Iterator[Part]]
+"""A function from evidence, and perhaps an objective, to the inequalities of a claim."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +87,13 @@ class Claim:
     """Whether it is made of each objective by itself."""
     group: str
     """`PAPER` or `OTHERS`."""
-    function: Callable[..., Iterator[Part]]
+    function: Test
 
     @property
     def formula(self) -> str:
         """The claim as a formula: the first paragraph of the function's docstring."""
-        return " ".join(inspect.getdoc(self.function).split("\n\n")[0].split())
+        text = inspect.getdoc(self.function) or ""
+        return " ".join(text.partition("\n\n")[0].split())
 
     def parts(self, evidence: Evidence) -> list[Part]:
         """Return the claim's inequalities; where the evidence ends, one says what is missing."""
@@ -108,13 +121,13 @@ def claim(
     objectives: tuple[str, ...] = OBJECTIVES,
     each: bool = False,
     group: str = PAPER,
-):
+) -> Callable[[Test], Test]:
     """Register a function from evidence to parts as a claim; see `Claim` for the arguments.
 
     With `each`, the function is called once for every objective, which is its second argument.
     """
 
-    def register(function):
+    def register(function: Test) -> Test:
         name = str(number)
         CLAIMS[name] = Claim(name, section, statement, objectives, each, group, function)
         return function

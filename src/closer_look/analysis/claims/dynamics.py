@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...vocabulary import COMPONENTS, FEED_FORWARD
+from ..arrays import Floats
 from .claim import Part, above, at_most, claim
 from .evidence import EARLY, Evidence, NotApplicable
 from .formulas import (
@@ -167,7 +168,7 @@ def feed_forward_is_later_and_more(e: Evidence, objective: str) -> Iterator[Part
     yield above(label, margin(more[:, last], more[:, ~last], more))
 
 
-def _early_rate(e: Evidence, objective: str, component: str | None = None) -> np.ndarray:
+def _early_rate(e: Evidence, objective: str, component: str | None = None) -> Floats:
     """Return the mean contribution of an early update over that of a later one."""
     early, whole = e.early_and_all(objective, component).T
     if whole[0] <= 0:
@@ -176,22 +177,23 @@ def _early_rate(e: Evidence, objective: str, component: str | None = None) -> np
     return ratio(early / EARLY, (whole - early) / (1 - EARLY))
 
 
-def _outer_and_middle(layers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _outer_and_middle(layers: Floats) -> tuple[Floats, Floats]:
     """Return the values (draw, layer) of layers 1 and 10 to 12, and of layers 3 to 9."""
     outer = [between(layers, 1, 1), between(layers, 10, 12)]
     return np.concatenate(outer, axis=1), between(layers, 3, 9)
 
 
-def _likeness(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _likeness(a: Floats, b: Floats) -> Floats:
     """Return the mean over layers of the correlation of two models' curves."""
     units = []
     for curves in (a, b):
         centred = curves - curves.mean(axis=-1, keepdims=True)
         units.append(centred / np.linalg.norm(centred, axis=-1, keepdims=True))
-    return (units[0] * units[1]).sum(axis=-1).mean(axis=1)
+    found: Floats = (units[0] * units[1]).sum(axis=-1).mean(axis=1)
+    return found
 
 
-def _roughness(curves: np.ndarray) -> np.ndarray:
+def _roughness(curves: Floats) -> Floats:
     """Return the roughness of layers 7 to 10, (draw, layer)."""
     found = np.abs(np.diff(curves)).sum(axis=-1) / np.ptp(curves, axis=-1)
     return between(found, 7, 10)

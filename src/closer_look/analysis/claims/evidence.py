@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ...vocabulary import BLOCK, COMPONENTS, FACETS
+from ..arrays import Floats, Integers
 from ..hurting import COUNTED, SINGLE_UPDATES, critical, errors
 from ..quantities import apart, per_window
 from ..resampling import CONFIDENCE, Blocks, multipliers_of_groups
@@ -70,7 +71,7 @@ class Model:
         self.cumulative = lru_cache(None)(self._cumulative)
 
     @property
-    def shares(self) -> np.ndarray:
+    def shares(self) -> Floats:
         """The edges of time of `cumulative`, as shares of the training."""
         return self._blocks.shares
 
@@ -79,13 +80,13 @@ class Model:
         """The names of all components."""
         return list(self._columns)
 
-    def layers(self, component: str, stack: str | None = None) -> np.ndarray:
+    def layers(self, component: str, stack: str | None = None) -> Integers:
         """Return which places of a component are of a layer, of this stack if it is given."""
         columns = self._columns.get(component, np.array([], int))
         right = np.full(len(columns), True) if stack is None else self._stacks[columns] == stack
         return np.flatnonzero((self._layers[columns] > 0) & right)
 
-    def _cumulative(self, component: str | None) -> np.ndarray:
+    def _cumulative(self, component: str | None) -> Floats:
         """Return the contributions of a component up to each edge, (draw, place, edge).
 
         Without a name, those of all blocks together, as one place.
@@ -99,7 +100,7 @@ class Model:
         return self._blocks.cumulative(series, self._multipliers, apart_, self._of_groups)
 
     @cached_property
-    def heads(self) -> dict[str, np.ndarray]:
+    def heads(self) -> dict[str, Floats]:
         """The contributions of the heads, by component: (draw, layer, head)."""
         if self._head_curves.empty:
             return {}
@@ -133,16 +134,16 @@ class Model:
             hurts = self._known_highs().gt(0).any(axis=1).to_numpy()
             times = self._highs.index.to_numpy()[hurts] / self._highs.index[-1]
             times = np.append(0, times)[-SIGHTINGS - 1 :]
-            last, windows = times[-1], len(times) - 1
-            beyond = levels[0] ** (-1 / max(1, windows)) - 1
+            last, seen = times[-1], len(times) - 1
+            beyond = levels[0] ** (-1 / max(1, seen)) - 1
             return last, last, min(1.0, last + beyond * (last - times[0]))
-        hurts = np.concatenate([(part > 0).any(axis=2) for part in self._significant()])
-        windows = np.where(hurts.any(axis=1), hurts.shape[1] - hurts[:, ::-1].argmax(axis=1), 0)
+        found = np.concatenate([(part > 0).any(axis=2) for part in self._significant()])
+        windows = np.where(found.any(axis=1), found.shape[1] - found[:, ::-1].argmax(axis=1), 0)
         low, high = np.quantile(windows, levels, method="closest_observation").astype(int)
         return shares[windows[0]], shares[max(0, low - 1)], shares[high]
 
     @cached_property
-    def late_hurt(self) -> dict[str, np.ndarray]:
+    def late_hurt(self) -> dict[str, Floats]:
         """How much each block of Table 1 hurt late, by component: (draw, place), nats per token.
 
         Of single updates, the largest value of each window, if it is above 0; of sums over windows,
@@ -161,7 +162,7 @@ class Model:
         names = columns.get_level_values("component")
         return {name: amounts[:, names == name] for name in names.unique()}
 
-    def _significant(self) -> Iterator[np.ndarray]:
+    def _significant(self) -> Iterator[Floats]:
         """Yield sums that hurt significantly, 0 else, by some of the draws: (draw, window, place).
 
         In a resample, what is not significantly above 0 is taken to be at most 0, and noise is
@@ -186,7 +187,7 @@ class Model:
     def _counted(self, frame: pd.DataFrame) -> pd.DataFrame:
         return frame.loc[:, frame.columns.get_level_values("component").isin(COUNTED)]
 
-    def _draw(self, resamples: int, blocks: Blocks) -> np.ndarray:
+    def _draw(self, resamples: int, blocks: Blocks) -> Floats:
         return blocks.multipliers(resamples, self._rng)
 
 
@@ -211,7 +212,7 @@ class Evidence:
         """Return the stacks of a model, the encoder first."""
         return self.model(objective).stacks
 
-    def profile(self, objective: str, component: str, stack: str | None = None) -> np.ndarray:
+    def profile(self, objective: str, component: str, stack: str | None = None) -> Floats:
         """Return the contributions of a component by layer, of one stack or all: (draw, layer)."""
         return self._cumulative(objective, component, stack)[..., -1]
 
@@ -220,24 +221,23 @@ class Evidence:
         objective: str,
         components: tuple[str, ...] = COMPONENTS,
         stack: str | None = None,
-    ) -> np.ndarray:
+    ) -> Floats:
         """Return the profiles of several components, (draw, component, layer)."""
         return self._cumulatives(objective, components, stack)[..., -1]
 
-    def summed(self, objective: str, components: tuple[str, ...]) -> np.ndarray:
+    def summed(self, objective: str, components: tuple[str, ...]) -> Floats:
         """Return the contributions of components together, (draw, layer)."""
-        return self.grid(objective, components).sum(axis=1)
+        found: Floats = self.grid(objective, components).sum(axis=1)
+        return found
 
-    def heads(self, objective: str, component: str) -> np.ndarray:
+    def heads(self, objective: str, component: str) -> Floats:
         """Return the contributions of the heads of a component, (draw, layer, head)."""
         found = self.model(objective).heads.get(component)
         if found is None:
             raise NotApplicable(f"{NAMES[objective]}: no heads of {component}")
         return found
 
-    def t90(
-        self, objective: str, components: tuple[str, ...], stack: str | None = None
-    ) -> np.ndarray:
+    def t90(self, objective: str, components: tuple[str, ...], stack: str | None = None) -> Floats:
         """Return by when 90 % of a contribution were reached, (draw, component, layer).
 
         As a share of training; interpolated within a block of updates, NaN without a contribution.
@@ -245,23 +245,23 @@ class Evidence:
         sums = self._cumulatives(objective, components, stack)
         return _reached(sums, self.model(objective).shares)
 
-    def t90_of_sum(self, objective: str, components: tuple[str, ...]) -> np.ndarray:
+    def t90_of_sum(self, objective: str, components: tuple[str, ...]) -> Floats:
         """Return the same of the components together, (draw, layer)."""
         sums = self._cumulatives(objective, components).sum(axis=1)
         return _reached(sums, self.model(objective).shares)
 
-    def early(self, objective: str, components: tuple[str, ...]) -> np.ndarray:
+    def early(self, objective: str, components: tuple[str, ...]) -> Floats:
         """Return the early contributions of components together, (draw, layer)."""
         sums = self._cumulatives(objective, components).sum(axis=1)
         return _interpolated(sums, self.model(objective).shares, np.array([EARLY]))[..., 0]
 
-    def course(self, objective: str, components: tuple[str, ...]) -> np.ndarray:
+    def course(self, objective: str, components: tuple[str, ...]) -> Floats:
         """Return the curves of components together, (draw, layer, stretch): its contributions."""
         sums = self._cumulatives(objective, components).sum(axis=1)
         shares = np.linspace(0, 1, STRETCHES + 1)
         return np.diff(_interpolated(sums, self.model(objective).shares, shares))
 
-    def early_and_all(self, objective: str, component: str | None = None) -> np.ndarray:
+    def early_and_all(self, objective: str, component: str | None = None) -> Floats:
         """Return the early and the whole contribution of a component, or of all: (draw, 2)."""
         model = self.model(objective)
         if component not in (None, *model.components):
@@ -273,20 +273,22 @@ class Evidence:
         """Return until when some block hurt, see `Model.last_hurt`."""
         return self.model(objective).last_hurt
 
-    def late_hurt(self, objective: str, component: str) -> np.ndarray:
+    def late_hurt(self, objective: str, component: str) -> Floats:
         """Return how much a component hurt late, (draw, layer or matrix of embeddings)."""
         found = self.model(objective).late_hurt.get(component)
         if found is None:
             raise NotApplicable(f"{NAMES[objective]}: nothing of {component}")
         return found
 
-    def _cumulatives(self, objective: str, components: tuple[str, ...], stack: str | None = None):
+    def _cumulatives(
+        self, objective: str, components: tuple[str, ...], stack: str | None = None
+    ) -> Floats:
         parts = [self._cumulative(objective, name, stack) for name in components]
         if len({part.shape[1] for part in parts}) > 1:
             raise NotApplicable(f"{NAMES[objective]}: layers are missing")
         return np.stack(parts, axis=1)
 
-    def _cumulative(self, objective: str, component: str, stack: str | None = None) -> np.ndarray:
+    def _cumulative(self, objective: str, component: str, stack: str | None = None) -> Floats:
         """Return the contributions of a component up to each edge, (draw, layer, edge)."""
         model = self.model(objective)
         layers = model.layers(component, stack)
@@ -309,16 +311,17 @@ def trials(curves: pd.DataFrame, head_curves: pd.DataFrame, resamples: int) -> l
             heads = head_curves[pd.MultiIndex.from_frame(head_curves[FACETS]).isin([run])]
             single = of_run["estimator"].iloc[0] in SINGLE_UPDATES
             rng = np.random.default_rng(next(numbers))
-            models[trial][objective] = Model(of_run, heads, single, resamples, rng)
+            models[trial][str(objective)] = Model(of_run, heads, single, resamples, rng)
     return [Evidence(found, pd.DataFrame(), resamples) for found in models]
 
 
 def _places(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the columns in order: the encoder's before the decoder's, then by layer."""
-    return frame[sorted(frame.columns, key=lambda place: (place[0] != "encoder", place))]
+    places = sorted(frame.columns, key=lambda place: (place[0] != "encoder", place))
+    return frame[places]
 
 
-def _reached(sums: np.ndarray, shares: np.ndarray) -> np.ndarray:
+def _reached(sums: Floats, shares: Floats) -> Floats:
     """Return when sums (..., edge) first reach `SETTLED` of the last."""
     level = SETTLED * sums[..., -1:]
     after = np.maximum(1, np.argmax(sums >= level, axis=-1))[..., None]
@@ -327,7 +330,8 @@ def _reached(sums: np.ndarray, shares: np.ndarray) -> np.ndarray:
     return np.where(level > 0, found, np.nan)[..., 0]
 
 
-def _interpolated(sums: np.ndarray, shares: np.ndarray, at: np.ndarray) -> np.ndarray:
+def _interpolated(sums: Floats, shares: Floats, at: Floats) -> Floats:
     """Return sums (..., edge) at some shares of the training."""
     weights = np.array([np.interp(at, shares, unit) for unit in np.eye(len(shares))])
-    return sums @ weights
+    found: Floats = sums @ weights
+    return found

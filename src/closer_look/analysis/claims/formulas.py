@@ -6,10 +6,11 @@ Arrays are (draw, layer), unless it is said, and so is every result (draw,): see
 import numpy as np
 from scipy.stats import rankdata
 
+from ..arrays import Booleans, Floats
 from .evidence import NotApplicable
 
 
-def span(depth: int, first: int, last: int, of: int = 12) -> np.ndarray:
+def span(depth: int, first: int, last: int, of: int = 12) -> Booleans:
     """Return which of `depth` layers are the layers `first` to `last` of `of` in the paper.
 
     In a model of another depth, those whose middle lies in the same part of the depth. Raises
@@ -22,45 +23,48 @@ def span(depth: int, first: int, last: int, of: int = 12) -> np.ndarray:
     return chosen
 
 
-def between(profile: np.ndarray, first: int, last: int) -> np.ndarray:
+def between(profile: Floats, first: int, last: int) -> Floats:
     """Return the values of the layers `first` to `last` (see `span`)."""
     return profile[:, span(profile.shape[1], first, last)]
 
 
-def require_layers(profile: np.ndarray, least: int) -> None:
+def require_layers(profile: Floats, least: int) -> None:
     """Raise `NotApplicable` for a profile of fewer layers, the last axis."""
     if profile.shape[-1] < least:
         raise NotApplicable(f"{profile.shape[-1]} layers are too few, {least} are needed")
 
 
-def relative(values: np.ndarray, profile: np.ndarray) -> np.ndarray:
+def relative(values: Floats, profile: Floats) -> Floats:
     """Return values (draw, ...) in units of the profile's mean magnitude; NaN if that is 0."""
     scale = np.abs(profile).mean(axis=1).reshape(-1, *[1] * (values.ndim - 1))
-    return np.divide(values, scale, where=scale > 0, out=np.full(values.shape, np.nan))
+    found: Floats = np.divide(values, scale, where=scale > 0, out=np.full(values.shape, np.nan))
+    return found
 
 
-def margin(upper: np.ndarray, lower: np.ndarray, profile: np.ndarray) -> np.ndarray:
+def margin(upper: Floats, lower: Floats, profile: Floats) -> Floats:
     """Return by how much the mean of `upper` exceeds that of `lower`, see `relative`."""
     return relative(upper.mean(axis=1) - lower.mean(axis=1), profile)
 
 
-def over_each(profile: np.ndarray, layer: int) -> np.ndarray:
+def over_each(profile: Floats, layer: int) -> Floats:
     """Return by how much a layer exceeds each other, (draw, other layer), see `relative`."""
     require_layers(profile, 2)
     return relative(profile[:, [layer]] - np.delete(profile, layer, axis=1), profile)
 
 
-def slope(profile: np.ndarray) -> np.ndarray:
+def slope(profile: Floats) -> Floats:
     """Return the slope per layer of a straight line through the profile."""
-    return np.polyfit(np.arange(profile.shape[1]), profile.T, 1)[0]
+    found: Floats = np.polyfit(np.arange(profile.shape[1]), profile.T, 1)[0]
+    return found
 
 
-def bend(profile: np.ndarray) -> np.ndarray:
+def bend(profile: Floats) -> Floats:
     """Return the quadratic coefficient of a parabola through the profile."""
-    return np.polyfit(np.arange(profile.shape[1]), profile.T, 2)[0]
+    found: Floats = np.polyfit(np.arange(profile.shape[1]), profile.T, 2)[0]
+    return found
 
 
-def r_squared(profile: np.ndarray) -> np.ndarray:
+def r_squared(profile: Floats) -> Floats:
     """Return the share of the layers' variance that a straight line explains, but for noise.
 
     The noise, which no line explains, is that of the resamples; they have it twice themselves. What
@@ -79,7 +83,7 @@ def r_squared(profile: np.ndarray) -> np.ndarray:
     return np.where(whole > 0, 1 - unexplained.clip(min=0) / whole, np.nan).clip(min=0)
 
 
-def rank_correlation(profile: np.ndarray) -> np.ndarray:
+def rank_correlation(profile: Floats) -> Floats:
     """Return Spearman's correlation with the number of the layer; layers that are NaN are left out.
 
     NaN with fewer than three.
@@ -92,14 +96,15 @@ def rank_correlation(profile: np.ndarray) -> np.ndarray:
     return np.where(known.sum(axis=1) > 2, found, np.nan)
 
 
-def correlations(values: np.ndarray) -> np.ndarray:
+def correlations(values: Floats) -> Floats:
     """Return Pearson's correlations over the last axis: (draw, n, k) to (draw, n, n)."""
     centred = values - values.mean(axis=-1, keepdims=True)
     unit = centred / np.linalg.norm(centred, axis=-1, keepdims=True)
-    return unit @ unit.swapaxes(1, 2)
+    found: Floats = unit @ unit.swapaxes(1, 2)
+    return found
 
 
-def ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def ratio(a: Floats, b: Floats) -> Floats:
     """Return a / b; what is not positive is exceeded by any positive `a`, and exceeds nothing."""
     beyond = np.where(np.isnan(a + b), np.nan, np.where(a > 0, np.inf, -np.inf))
     return np.where(b > 0, a / b, beyond)

@@ -11,6 +11,7 @@ from scipy.special import entr
 from scipy.stats import rankdata
 
 from ...vocabulary import ATTENTION, FEED_FORWARD
+from ..arrays import Floats
 from .claim import Part, above, at_least, claim
 from .evidence import Evidence
 from .formulas import (
@@ -235,7 +236,7 @@ def encoder_linear_decoder_convex(e: Evidence) -> Iterator[Part]:
         yield above(f"decoder {component}: convexity", relative(bend(h), h))
 
 
-def _cup_and_handle(component: str, h: np.ndarray) -> Iterator[Part]:
+def _cup_and_handle(component: str, h: Floats) -> Iterator[Part]:
     """Require a peak in the first layer, a dip, a plateau, and a drop at the end."""
     cup, handle = between(h, 2, 5), between(h, 6, 10)
     yield above(f"{component}: layer 1 over 2-5", margin(h[:, :1], cup, h))
@@ -244,15 +245,17 @@ def _cup_and_handle(component: str, h: np.ndarray) -> Iterator[Part]:
     yield above(f"{component}: drop in the last layer", relative(h[:, -2] - h[:, -1], h))
 
 
-def _evenness(h: np.ndarray) -> np.ndarray:
+def _evenness(h: Floats) -> Floats:
     """Return the entropy of the layers' shares, from 0 (all in one) to 1 (all equal)."""
     require_layers(h, 2)
     gains = h.clip(min=0)
     shares = gains / gains.sum(axis=1, keepdims=True)
-    return entr(shares).sum(axis=1) / np.log(h.shape[1])
+    found: Floats = entr(shares).sum(axis=1) / np.log(h.shape[1])
+    return found
 
 
-def _least_correlation(grid: np.ndarray) -> np.ndarray:
+def _least_correlation(grid: Floats) -> Floats:
     """Return the least Spearman correlation between two components over layers."""
     require_layers(grid, 3)
-    return correlations(rankdata(grid, axis=2)).min(axis=(1, 2))
+    found: Floats = correlations(rankdata(grid, axis=2)).min(axis=(1, 2))
+    return found

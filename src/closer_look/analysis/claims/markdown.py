@@ -1,7 +1,7 @@
 """The verdicts as a page of Markdown: a row per claim, a column per estimator."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pandas as pd
 
@@ -33,7 +33,7 @@ def write(verdicts: pd.DataFrame) -> str:
     sections = [
         "; ".join(_summary(name, verdicts) for name in names) + ".",
         *_warning(verdicts),
-        *(_table(rows, _cell) for _, rows in _groups(verdicts)),
+        *(_table(rows, _cell) for rows in _groups(verdicts)),
         LEGEND,
         "## What decides",
         "\n".join(_deciding(verdicts)),
@@ -47,17 +47,17 @@ def write(verdicts: pd.DataFrame) -> str:
 
 def overview(verdicts: pd.DataFrame) -> str:
     """Return tables of nothing but marks, for a page that gives an answer at a glance."""
-    tables = [_table(rows, _mark) for _, rows in _groups(verdicts)]
+    tables = [_table(rows, _mark) for rows in _groups(verdicts)]
     marks = ", ".join(f"{mark} {verdict}" for verdict, mark in MARKS.items())
     return "\n\n".join([*tables, *_warning(verdicts), marks]) + "\n"
 
 
-def _groups(verdicts: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+def _groups(verdicts: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """Return the verdicts on the paper's claims, then those on the claims of others."""
-    return iter(verdicts.groupby("group", sort=False))
+    return (rows for _, rows in verdicts.groupby("group", sort=False))
 
 
-def _table(rows: pd.DataFrame, cell) -> str:
+def _table(rows: pd.DataFrame, cell: Callable[[pd.Series], str]) -> str:
     """Return the table of a group of claims; `cell` makes a row into a text."""
     estimators = list(rows["estimator"].unique())
     cells = rows.assign(cell=rows.apply(cell, axis="columns"))
@@ -146,5 +146,6 @@ def _reasons(verdicts: pd.DataFrame) -> list[str]:
     if untested.empty:
         return []
     by_reason = untested.groupby(["claim", "reason"], sort=False)["estimator"].agg(", ".join)
-    lines = [f"- {claim} ({names}): {reason}" for (claim, reason), names in by_reason.items()]
+    rows = by_reason.reset_index().to_numpy()
+    lines = [f"- {claim} ({names}): {reason}" for claim, reason, names in rows]
     return ["## Not tested", "\n".join(lines)]

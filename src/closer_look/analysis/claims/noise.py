@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from ...vocabulary import ATTENTION, COMPONENTS, FACETS
+from ...vocabulary import ATTENTION, COMPONENTS, FACETS, RUN
 from .. import similarity
+from ..arrays import Booleans, Floats, Integers, Labels
 from ..hurting import COUNTED
 from ..resampling import CONFIDENCE, interval_of_mean
 from .claim import Part, above, at_least, at_most, claim
@@ -152,7 +153,7 @@ def runs_cluster_by_objective(e: Evidence) -> Iterator[Part]:
     low, high = apart - np.quantile(chance, [1 - TAIL, TAIL])
     yield above("by objective", np.array([apart]), interval=(low, high, "objectives"))
 
-    def more(kept: np.ndarray) -> float:
+    def more(kept: Integers) -> float:
         square = distance[np.ix_(kept, kept)]
         by = (similarity.separation(square, labels[kept]) for labels in (objective, data))
         return next(by) - next(by)
@@ -185,13 +186,14 @@ def estonian_is_the_odd_one(e: Evidence) -> Iterator[Part]:
     yield above("Estonian over the others", np.array(excess), mirrored=(-2, 2))
 
 
-def _spread(heads: np.ndarray) -> np.ndarray:
+def _spread(heads: Floats) -> Floats:
     """Return the range of the heads (draw, layer, head) in each layer, over that of the heatmap."""
     whole = np.ptp(heads, axis=(1, 2))
-    return np.ptp(heads, axis=2) / np.where(whole > 0, whole, 1)[:, None]
+    found: Floats = np.ptp(heads, axis=2) / np.where(whole > 0, whole, 1)[:, None]
+    return found
 
 
-def _profiles(totals: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+def _profiles(totals: pd.DataFrame) -> tuple[pd.DataFrame, Floats, Floats]:
     """Return the runs, their H as (run, component, layer), and the standard errors of these."""
     if totals.empty:
         raise NotApplicable("no runs")
@@ -200,16 +202,16 @@ def _profiles(totals: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray, np.ndarra
     if found.isna().any(axis=None) or depths.nunique() > 1:
         raise NotApplicable("layers of some components are missing")
     unknown = np.inf
-    variances = totals["se"].fillna(unknown) ** 2
-    variances = -similarity.profiles(totals.assign(lca=variances)).reindex(columns=found.columns)
-    seeds = totals.groupby(similarity.RUN)["seed"].nunique().reindex(found.index)
-    errors = np.sqrt(variances.div(seeds, axis="index"))
+    squares = totals["se"].fillna(unknown) ** 2
+    variances = -similarity.profiles(totals.assign(lca=squares)).reindex(columns=found.columns)
+    seeds = totals.groupby(RUN)["seed"].nunique().reindex(found.index)
+    errors = np.sqrt(variances.div(seeds, axis="index").to_numpy())
     shape = len(found), len(depths), -1
     runs = found.index.to_frame(index=False)
-    return runs, found.to_numpy().reshape(shape), errors.to_numpy().reshape(shape)
+    return runs, found.to_numpy().reshape(shape), errors.reshape(shape)
 
 
-def _least_p(labels: np.ndarray) -> float:
+def _least_p(labels: Labels) -> float:
     """Return the smallest p-value that a permutation test of these labels can reach.
 
     It is one over the number of ways to divide the runs into groups of the same sizes.
@@ -220,7 +222,7 @@ def _least_p(labels: np.ndarray) -> float:
     return same / factorial(len(labels))
 
 
-def _excess(distance: np.ndarray, odd: np.ndarray) -> float:
+def _excess(distance: Floats, odd: Booleans) -> float:
     """Return the largest mean distance of an odd run from the others minus that of another."""
     means = distance.sum(axis=1) / (len(distance) - 1)
-    return means[odd].max() - means[~odd].max()
+    return float(means[odd].max() - means[~odd].max())

@@ -1,7 +1,7 @@
 """From the tables of the runs to a verdict for every claim and estimator."""
 
 import operator
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from math import isnan, nan
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ import pandas as pd
 from lca import ESTIMATORS
 
 from ...vocabulary import FACETS
+from ..arrays import Booleans
 from ..resampling import interval, interval_of_mean
 from ..scores import unlearned
 from .claim import Claim, Part, in_order
@@ -104,9 +105,9 @@ def evaluate(
     poor = set() if scores is None else set(_names(scores[unlearned(scores)]))
     rows = []
     for estimator in _in_order(totals["estimator"].unique()):
-        ours, *tables = (_of(estimator, table) for table in (totals, *of_main))
-        enough = min(_seeds(tables[0]).values(), default=0) >= LEAST_SEEDS
-        evidence = trials(*tables, 0 if enough else resamples)
+        ours, of_blocks, of_heads = (_of(estimator, table) for table in (totals, *of_main))
+        enough = min(_seeds(of_blocks).values(), default=0) >= LEAST_SEEDS
+        evidence = trials(of_blocks, of_heads, 0 if enough else resamples)
         whole = Evidence({}, ours[ours["head"] == 0], resamples)
         runs = ours[FACETS].drop_duplicates()
         main_runs = runs[_among(runs, main)]
@@ -119,11 +120,11 @@ def evaluate(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _test(claim: Claim, evidence: list[Evidence]) -> dict:
+def _test(claim: Claim, evidence: list[Evidence]) -> dict[str, object]:
     """Return a row of the result, but for the estimator and the runs."""
     first, *others = ([*claim.parts(one)] for one in evidence)
     by_label = [{part.label: part for part in parts} for parts in others]
-    found = [_combine([part, *(more.get(part.label) for more in by_label)]) for part in first]
+    found = [_combine(part, [more.get(part.label) for more in by_label]) for part in first]
     verdict, deciding = _decide(found)
     shown = min(deciding, key=lambda each: each.slack)
     tested = [each for each in found if each.verdict != NOT_APPLICABLE]
@@ -141,22 +142,21 @@ def _test(claim: Claim, evidence: list[Evidence]) -> dict:
     return row
 
 
-def _combine(parts: list[Part | None]) -> Inequality:
-    """Return what the parts of the same name come to, one for each seed."""
-    first = parts[0]
-    missing = next((part for part in parts if part is None or part.reason), None)
+def _combine(first: Part, others: Sequence[Part | None] = ()) -> Inequality:
+    """Return what a part of one seed and those of the same name of the others come to."""
     bound = first.relation, first.threshold
-    if None in parts or missing is not None:
-        reason = missing.reason if missing else "not all seeds have it"
+    reasons = (part.reason if part else "not all seeds have it" for part in (first, *others))
+    if reason := next(filter(None, reasons), ""):
         return Inequality(first.label, nan, nan, nan, "", *bound, reason)
-    draws = np.array([part.draws for part in parts], float)
+    parts = [first, *filter(None, others)]
+    draws = np.array([part.draws for part in parts], np.float64)
     mean = draws.mean(axis=0)
     unit = "updates"
     if len(parts) >= LEAST_SEEDS:
         low, high = interval_of_mean(draws[:, 0])
         unit = "seeds"
     elif first.interval:
-        ends = np.array([part.interval[:2] for part in parts])
+        ends = np.array([part.interval[:2] for part in parts if part.interval])
         (low, high), unit = ends.mean(axis=0).tolist(), first.interval[2]
     else:
         low, high = interval(mean, first.mirrored)
@@ -183,10 +183,11 @@ def _size(claim: Claim, evidence: list[Evidence]) -> int:
 
 def _seeds(curves: pd.DataFrame) -> dict[str, int]:
     """Return the number of runs of each objective."""
-    return curves[FACETS].drop_duplicates().groupby("objective").size().to_dict()
+    sizes = curves[FACETS].drop_duplicates().groupby("objective").size()
+    return {str(objective): size for objective, size in sizes.items()}
 
 
-def _among(table: pd.DataFrame, main: Iterable[tuple]) -> pd.Series:
+def _among(table: pd.DataFrame, main: Iterable[tuple[str, ...]]) -> Booleans:
     """Return which rows are of the main runs."""
     return pd.MultiIndex.from_frame(table[FACETS[:-1]]).isin(list(main))
 
