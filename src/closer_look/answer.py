@@ -28,18 +28,22 @@ PROBE = "a second probe, on other text"
 def answer(config: Tree, results: Path = RESULTS) -> str:
     """Return the main models, whether their values add up, and what became of the claims.
 
-    Read from `results`: the main runs' `summary.csv`, `tables/scores.csv`, `tables/claims.csv`.
+    Read from `results`: the main runs' `summary.csv`, `tables/scores.csv`, `tables/claims.csv` and,
+    where there are several variants, `tables/verdicts.csv`.
     """
     claims = pd.read_csv(results / "tables/claims.csv", dtype={"claim": str})
     claims = claims[claims["group"] == PAPER].drop_duplicates(["claim", "estimator"])
     verdicts = claims.pivot(index="claim", columns="estimator", values="verdict")
     statements = claims.drop_duplicates("claim").set_index("claim")["statement"]
     counts = pd.DataFrame({name: verdicts[name].value_counts() for name in (OWN, NEXT, ADDS_UP)})
+    by_variant = results / "tables/verdicts.csv"
+    others = configuration.variants(config)[1:]
     return "\n\n".join(
         [
             _models(configuration.main_runs(config), results),
             _counts(counts.fillna(0).astype(int), len(verdicts)),
             "\n".join(_by_verdict(verdicts.loc[statements.index], statements)),
+            *(_by_variant(pd.read_csv(by_variant, dtype=str)) if others else []),
         ]
     )
 
@@ -102,6 +106,22 @@ def _by_verdict(verdicts: pd.DataFrame, statements: pd.Series) -> Iterator[str]:
                 how = "either way" if own == other else f"by `{OWN}`, {second} by `{ADDS_UP}`"
                 listed = " ".join(f"({claim}) {statements[claim]}" for claim in both)
                 yield f"- **{first.capitalize()} {how}:** {listed}"
+
+
+def _by_variant(verdicts: pd.DataFrame) -> Iterator[str]:
+    """Yield, for each variant but the first, what becomes of the claims about single models there,
+    by the estimator that adds up."""
+    verdicts = verdicts[(verdicts["estimator"] == ADDS_UP) & (verdicts["group"] == PAPER)]
+    found = verdicts.pivot(index="claim", columns="variant", values="verdict")
+    found = found.loc[verdicts["claim"].unique(), verdicts["variant"].unique()]
+    first, *others = found.columns
+    for variant in others:
+        changed = found[found[first] != found[variant]]
+        changes = [f"({claim}) {row[first]} → {row[variant]}" for claim, row in changed.iterrows()]
+        same = (
+            f"{len(found) - len(changed)} of {len(found)} verdicts by `{ADDS_UP}` stay as they are"
+        )
+        yield "; ".join([f"With `{variant}`, {same}", *changes]) + "."
 
 
 if __name__ == "__main__":

@@ -70,6 +70,23 @@ def test_the_models_and_what_the_estimators_find(config, results):
     ]
 
 
+def test_what_changes_with_a_variant(config, results):
+    config["variants"]["post"] = {"norm": "post"}
+    verdicts = {"base": ("holds", "fails", "undecided"), "post": ("holds", "undecided", "fails")}
+    rows = [
+        {"variant": variant, "claim": claim, "group": PAPER, "verdict": verdict, "estimator": name}
+        for variant, found in verdicts.items()
+        for claim, verdict in zip(("2", "3", "12"), found, strict=True)
+        for name in ("own_batch", "trapezoid")
+        if name == "trapezoid" or variant == "base"
+    ]
+    pd.DataFrame(rows).to_csv(results / "tables/verdicts.csv", index=False)
+    assert answer(config, results).splitlines()[-1] == (
+        "With `post`, 1 of 3 verdicts by `trapezoid` stay as they are; "
+        "(3) fails → undecided; (12) undecided → fails."
+    )
+
+
 def test_a_model_without_a_test_set_of_its_own(config, results):
     path = results / "tables/scores.csv"
     scores = pd.read_csv(path)

@@ -147,6 +147,7 @@ TRAININGS = {
     "languages": 23,
     "laptop": 3,
     "noise": 12,
+    "norm": 4,
     "optimizer": 6,
     "regularization": 12,
     "scale": 45,
@@ -165,8 +166,13 @@ def test_every_shipped_configuration_is_a_plan(paper, path, capfd):
 
 @pytest.mark.parametrize(
     ("names", "trainings"),
-    [(["controls", "laptop"], 9), (["seeds", "laptop"], 15), (["laptop", "scale"], 9)],
-    ids=["controls", "seeds", "scale"],
+    [
+        (["controls", "laptop"], 9),
+        (["norm", "laptop"], 4),
+        (["seeds", "laptop"], 15),
+        (["laptop", "scale"], 9),
+    ],
+    ids=["controls", "norm", "seeds", "scale"],
 )
 def test_configurations_that_go_together_are_a_plan(paper, names, trainings, capfd):
     plan(paper, *(ROOT / f"config/{name}.yaml" for name in names), target="models")
