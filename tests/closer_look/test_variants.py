@@ -1,6 +1,5 @@
 """The exhibits that put variants side by side."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,12 +15,6 @@ from worlds import CLM, ENCODER, MAIN_RUNS, MLM, MT, World, change
 
 NUMBERS = (0, 4, 8)  # of `synthetic.RUNS`: mlm, clm, mt
 SIZE = dict(layers=4, heads=2, width=16, vocabulary=50)
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")
