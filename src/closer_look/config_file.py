@@ -1,6 +1,8 @@
 """Files of the configuration, read without losing what YAML would lose unsaid."""
 
+import re
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,16 @@ from closer_look.trees import Tree
 
 NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
+MISREAD = re.compile(r"[-+]?0[\d_]|.*:")
+"""Numbers that YAML 1.1 takes for octal (010 is 8) or for minutes and seconds (1:30 is 90)."""
+
 
 def read(path: str | Path) -> Tree:
     """Return the mapping of a YAML or JSON file.
 
-    Raises `ConfigError`, one line with the file and the lines, if it is none, if it cannot be read
-    or if a key is given twice: YAML forbids that, and PyYAML keeps the last without a word.
+    Raises `ConfigError`, one line with the file and the lines, if it is none, if it cannot be read,
+    if a key is given twice (YAML forbids that, and PyYAML keeps the last without a word) or if a
+    number means another to YAML (see `MISREAD`).
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -37,6 +43,11 @@ def read(path: str | Path) -> Tree:
             f"{path}: {key} is there twice, in lines {first} and {second}: join them, "
             "since the second would wipe out the first"
         )
+    for number in _misread(node):
+        raise ConfigError(
+            f"{path}: line {number.start_mark.line + 1}: YAML takes {number.value} for "
+            f"{yaml.safe_load(number.value)}; if it is text, quote it"
+        )
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: is no mapping of keys to values")
     return content
@@ -55,6 +66,17 @@ def _repeated(node: yaml.Node | None, place: str) -> Iterator[tuple[str, int, in
                 yield name, lines[key.value], line
             lines[key.value] = line
             yield from _repeated(value, name)
+
+
+def _misread(node: yaml.Node | None) -> Iterator[yaml.ScalarNode]:
+    """Yield the numbers that are others than they seem."""
+    if isinstance(node, yaml.ScalarNode):
+        if node.tag in NUMBERS and MISREAD.match(node.value):
+            yield node
+    elif isinstance(node, yaml.CollectionNode):
+        pairs = isinstance(node, yaml.MappingNode)
+        for item in chain.from_iterable(node.value) if pairs else node.value:
+            yield from _misread(item)
 
 
 def adopt_types(config: Tree, given: Tree) -> None:
