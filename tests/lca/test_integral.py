@@ -79,3 +79,25 @@ def test_a_residual_that_stays_is_told():
     assert found.intervals == 32
     assert found.residual == pytest.approx(found.after - found.before)
     assert found.residual != 0
+
+
+@pytest.mark.parametrize(("power", "intervals"), [(1, 1), (2, 1), (3, 2)])
+def test_the_trapezoidal_rule_is_enough_up_to_the_second_degree(power, intervals):
+    evaluate, points = evaluation(lambda theta: (theta**power).sum())
+    found = integrate(evaluate, *step(), PART, (1, 8), 1e-3)
+    assert found.intervals == intervals and len(points) == intervals + 1
+    assert abs(found.residual) <= 1e-3
+
+
+def test_a_share_of_the_larger_term_may_be_left():
+    evaluate, _ = evaluation(lambda theta: torch.sin(4 * theta).sum())
+    before, after = step()
+    rough = integrate(evaluate, before, after, PART, (1, 1), 0)
+    ends = [evaluate(values)[1] for values in (before, after)]
+    moved = [b - a for a, b in zip(before, after, strict=True)]
+    terms = [abs(sum(float(g @ m) for g, m in zip(end, moved, strict=True))) for end in ends]
+    share = abs(rough.residual) / max(terms)
+    assert integrate(evaluate, before, after, PART, (1, 8), 0, 1.01 * share).intervals == 1
+    finer = integrate(evaluate, before, after, PART, (1, 8), 0, 0.99 * share)
+    assert finer.intervals > 1
+    assert finer.change == rough.change
