@@ -1,7 +1,10 @@
 """Print what the runs that are not done take: `python -m closer_look.plan [CONFIGFILE ...]`."""
 
+import json
 import math
+import platform
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -10,15 +13,19 @@ import yaml
 
 from closer_look import config as experiment
 from closer_look.jobs.manifest import read_manifest
+from closer_look.training import calibration
 from closer_look.training.progress import configuration, markdown, progress, runs
 from closer_look.trees import Tree
 from lca.analysis.logs import facts
+from lca.files import whole
 
 RESULTS = Path("results")
 SPEEDS = Path("resources/speeds.yaml")
+CALIBRATION = "calibration.json"
 NOTE = f"""
 Hours (h) on one card: of the paper's model at the speeds in {SPEEDS}; here: at the speed at which
-the run itself was going, or one of its objective and size that is done. GB: checkpoints and logs at
+the run itself was going, or one of its objective and size that is done, or else a few updates of
+random text that were timed here (kept in {RESULTS / CALIBRATION}). GB: checkpoints and logs at
 their largest, without the data."""
 
 SIZE = ("layers", "heads", "embed_dim", "ffn_dim", "tokens_per_update", "precision")
@@ -65,14 +72,47 @@ def _kind(settings: Tree, objective: str) -> Kind:
     return objective, *(settings.get(name) for name in SIZE)
 
 
+def seconds_here(
+    wanted: dict[str, Tree],
+    vocabulary: int,
+    results: Path = RESULTS,
+    measure: Callable[[str, Tree, int], float] = calibration.seconds_per_update,
+) -> dict[Kind, float]:
+    """Return the seconds of an update on this machine, by objective and `SIZE`.
+
+    They are those of the runs that are done, and for others of the runs that are `wanted` those of
+    a few updates, which are timed once and kept in a file; what cannot be trained here is left out.
+    """
+    found, file = seconds_of_done(results), results / CALIBRATION
+    kept: Tree = read_manifest(file) if file.exists() else {}
+    for run, settings in wanted.items():
+        kind = _kind(settings, objective := run.split("/")[1])
+        if kind in found or (results / "runs" / run / "log.parquet").exists():
+            continue
+        key = json.dumps([platform.node(), *kind])
+        if key not in kept and calibration.can_train(settings):
+            print(f"measuring how fast {run} would train here ...", file=sys.stderr, flush=True)
+            kept[key] = measure(objective, settings, vocabulary)
+            with whole(file) as new:
+                new.write(json.dumps(kept, indent=1).encode())
+        if key in kept:
+            found[kind] = kept[key]
+    return found
+
+
 def plan(
-    wanted: dict[str, Tree], speeds: Tree, vocabulary: int, results: Path = RESULTS
+    wanted: dict[str, Tree],
+    speeds: Tree,
+    vocabulary: int,
+    results: Path = RESULTS,
+    here: dict[Kind, float] | None = None,
 ) -> pd.DataFrame:
     """Return a row for each of the runs that are `wanted` and not done, in their order.
 
-    They are given with their settings; `speeds` are tokens per second by card and objective.
+    They are given with their settings; `speeds` are tokens per second by card and objective, `here`
+    the seconds of an update on this machine, by default those of the runs that are done.
     """
-    rows, seconds_here = [], seconds_of_done(results)
+    rows, known = [], seconds_of_done(results) if here is None else here
     for run, settings in wanted.items():
         if (results / "runs" / run / "log.parquet").exists():
             continue
@@ -82,7 +122,7 @@ def plan(
         rest = settings | {"total_updates": left}
         hours = {f"h {card}": experiment.hours(rest, speeds[card][objective]) for card in speeds}
         size = gigabytes(settings, objective, vocabulary)
-        of_others = seconds_here.get(_kind(settings, objective), math.nan)
+        of_others = known.get(_kind(settings, objective), math.nan)
         here = left * (of_others if math.isnan(found.seconds) else found.seconds) / 3600
         rows.append({"run": run, "updates": left, "GB": size, **hours, "h here": here})
     return pd.DataFrame(rows)
@@ -97,7 +137,8 @@ def with_sums(table: pd.DataFrame) -> pd.DataFrame:
 if __name__ == "__main__":
     config = configuration(sys.argv[1:])
     speeds = yaml.safe_load(SPEEDS.read_text(encoding="utf-8"))
-    table = plan(runs(config), speeds, config["bpe"]["vocab_size"])
+    wanted, vocabulary = runs(config), config["bpe"]["vocab_size"]
+    table = plan(wanted, speeds, vocabulary, here=seconds_here(wanted, vocabulary))
     if table.empty:
         print("All runs are done.")
     else:

@@ -10,9 +10,10 @@ from fairseq.models import build_model
 from test_train import parsed
 
 from closer_look.jobs.lock import locked
-from closer_look.plan import parameters, plan, with_sums
+from closer_look.plan import parameters, plan, seconds_here, with_sums
 from closer_look.status import status
 from closer_look.training import progress as module
+from closer_look.training.calibration import seconds_per_update
 from closer_look.training.progress import configuration, markdown, progress, runs
 from fake_bin import ROOT, write_log
 from lca.recorder import EXTRA_UPDATES
@@ -130,6 +131,34 @@ def test_what_is_done_tells_the_speed_of_its_objective_and_size(tmp_path):
     assert same == pytest.approx(40 * 3 / 3600) and math.isnan(masked)
     narrow = plan({RUN: SETTINGS | {"embed_dim": 64}}, speeds, 32000, tmp_path)
     assert narrow["h here"].isna().all()
+
+
+def test_what_no_run_tells_is_measured_once(tmp_path, monkeypatch):
+    asked = []
+
+    def measure(objective, settings, vocabulary):
+        asked.append(objective)
+        return 2.0
+
+    wanted = {name: SETTINGS for name in (RUN, "other/clm/de/base/1", "toy/mlm/en/base/1")}
+    for _ in range(2):
+        here = seconds_here(wanted, 32000, tmp_path, measure)
+        assert asked == ["clm", "mlm"]
+        speeds = {"V100": {"clm": 20, "mlm": 20}}
+        table = plan(wanted, speeds, 32000, tmp_path, here)
+        assert table["h here"].tolist() == pytest.approx([40 * 2 / 3600] * 3)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    needs_card = dict.fromkeys(wanted, SETTINGS | {"precision": "fp16"})
+    assert seconds_here(needs_card, 32000, tmp_path / "other", measure) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["mlm", "clm", "mt"])
+def test_a_few_updates_are_timed(objective):
+    config = configuration([ROOT / "config/demo.yaml"])
+    settings = next(s for run, s in runs(config).items() if run.split("/")[1] == objective)
+    small = settings | {"embed_dim": 16, "ffn_dim": 32, "tokens_per_update": 8192}
+    assert 0.01 < seconds_per_update(objective, small, 100) < 600
 
 
 def test_what_is_done_is_not_planned(results):
