@@ -20,7 +20,9 @@ CODE = (
     "resources/paper",
     "resources/speeds.yaml",
 )
-CODE += ("Makefile", "README.md", "LICENSE", "CITATION.cff")
+CODE += ("Makefile", "pyproject.toml", "README.md", "LICENSE", "CITATION.cff")
+
+GENERATED = ("__pycache__", ".egg-info")
 
 HEADER = """\
 # The configuration of the archived results, as Snakemake had it from all its sources. After
@@ -40,7 +42,7 @@ def pack(archive: Path, results: list[Path], config: dict) -> None:
 
     def aged(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
         info.mtime = before
-        return None if "__pycache__" in info.name else info
+        return None if any(part in info.name for part in GENERATED) else info
 
     with tarfile.open(archive, "w:gz", dereference=True) as tar:
         for path in CODE:

@@ -1,6 +1,7 @@
 """The results that are kept: the README says what they say, and their archive draws them."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pandas as pd
@@ -48,6 +49,14 @@ def test_the_archive_draws_the_kept_figures(redrawn, name):
 def test_the_archive_gives_the_kept_verdicts(redrawn):
     kept, found = (pd.read_csv(path / "tables/claims.csv") for path in (KEPT, redrawn))
     pd.testing.assert_frame_equal(kept, found, rtol=1e-6)
+
+
+def test_the_archive_has_all_that_installing_takes(tmp_path):
+    shutil.unpack_archive(KEPT / "archive.tar.gz", tmp_path)
+    command = ["make", "--dry-run", "install"]
+    planned = subprocess.run(command, cwd=tmp_path / "archive", capture_output=True, text=True)
+    assert planned.returncode == 0, planned.stderr
+    assert "--requirement envs/requirements.txt" in planned.stdout
 
 
 def test_the_archive_is_small():
