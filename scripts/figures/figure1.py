@@ -13,10 +13,9 @@ from closer_look.vocabulary import OBJECTIVE_NAMES
 def draw(totals: pd.DataFrame, estimator: str = "own_batch") -> Figure:
     """Draw the bars of one run, of one seed or several, for each objective; see `bars.grid`.
 
-    `totals` as of `lca.analysis.totals`, with the columns `objective` and `seed`. An objective
-    without data is left out.
+    `totals` as of `lca.analysis.totals`, of this estimator, with the columns `objective` and
+    `seed`. An objective without data is left out.
     """
-    totals = totals[totals["estimator"] == estimator]
     rows = [
         (OBJECTIVE_NAMES[objective], objective, totals[totals["objective"] == objective])
         for objective in objectives(totals)

@@ -9,7 +9,7 @@ from closer_look.drawing.style import ESTIMATORS, save
 from closer_look.jobs.job import job
 from closer_look.vocabulary import UNIT
 
-COLUMNS = ["objective", "seed", "estimator", "stack", "layer", "component", "update", "sum"]
+COLUMNS = ["objective", "seed", "stack", "layer", "component", "update", "sum"]
 
 
 def draw(
@@ -20,9 +20,8 @@ def draw(
 ) -> Figure:
     """Draw the contribution, -LCA, per update of each layer; see `trajectories.grid`.
 
-    `curves` as of `lca.analysis.curves`, with the column `objective`.
+    `curves` as of `lca.analysis.curves`, of this estimator, with the column `objective`.
     """
-    curves = curves[curves["estimator"] == estimator]
     contributions = curves.assign(contribution=-curves["sum"])
     figure = trajectories.grid(contributions, "contribution", "sum", smoothing, scale)
     figure.suptitle(

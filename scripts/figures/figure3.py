@@ -23,12 +23,11 @@ COLOURS = LinearSegmentedColormap.from_list(
 def draw(totals: pd.DataFrame, estimator: str = "own_batch") -> Figure:
     """Draw a heat map, layers by heads, for each objective and matrix of self-attention.
 
-    `totals` as of `lca.analysis.totals`, of one run for each objective, with the column
-    `objective`. Contributions, -LCA, are normalised over the whole heat map, from its smallest (0)
-    to its largest (1). In translation the encoder's layers come first. An objective without data
-    is left out.
+    `totals` as of `lca.analysis.totals`, of this estimator and of one run for each objective, with
+    the column `objective`. Contributions, -LCA, are normalised over the whole heat map, from its
+    smallest (0) to its largest (1). In translation the encoder's layers come first. An objective
+    without data is left out.
     """
-    totals = totals[totals["estimator"] == estimator]
     found = objectives(totals)
     figure, axes = plt.subplots(
         len(found), len(ATTENTION), figsize=(8, 2.4 * len(found) + 0.5), squeeze=False

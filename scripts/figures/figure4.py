@@ -11,7 +11,7 @@ from closer_look.drawing.style import ESTIMATORS, save, say_empty
 from closer_look.jobs.job import job
 from closer_look.vocabulary import COMPONENT_NAMES, OBJECTIVE_NAMES, UNIT
 
-COLUMNS = ["objective", "estimator", "stack", "layer", "component", "update", "high"]
+COLUMNS = ["objective", "stack", "layer", "component", "update", "high"]
 
 
 GROUPS = (("key", "query", "value", "out"), ("w1", "w2"), ("embeddings",))
@@ -24,11 +24,10 @@ SHOWN = 0.95
 def draw(curves: pd.DataFrame, estimator: str = "own_batch") -> Figure:
     """Draw every positive LCA of a layer's component against the update, coloured by layer.
 
-    `curves` as of `lca.analysis.curves`, of one run; a point is the largest LCA of an update in a
-    window. The paper shows the interval [0, 1] of values up to 68. Here the highest twentieth of a
-    group's points is drawn as triangles at the upper edge of its axis.
+    `curves` as of `lca.analysis.curves`, of this estimator and of one run; a point is the largest
+    LCA of an update in a window. The paper shows the interval [0, 1] of values up to 68. Here the
+    highest twentieth of a group's points is drawn as triangles at the upper edge of its axis.
     """
-    curves = curves[curves["estimator"] == estimator]
     places = layers.places(curves[curves["layer"] > 0])
     colours = layers.colours(places)
     figure, axes = plt.subplots(2, 4, figsize=(11, 4.4), sharex=True)

@@ -42,10 +42,11 @@ def draw(
     Of several seeds a line is the mean, in a band from the smallest to the largest. Of one seed the
     band is the interval of 95 %, where there are at most `MOST_BANDS` runs.
 
-    `totals` as of `lca.analysis.totals`, with the columns of `style.RUN`. `dashed` are the runs to
-    draw dashed, as CORPUS/OBJECTIVE/LANGUAGES. In translation a line breaks between the stacks.
+    `totals` as of `lca.analysis.totals`, of this estimator, with the columns of
+    `vocabulary.FACETS`. `dashed` are the runs to draw dashed, as CORPUS/OBJECTIVE/LANGUAGES. In
+    translation a line breaks between the stacks.
     """
-    blocks = totals[(totals["estimator"] == estimator) & (totals["head"] == 0)]
+    blocks = totals[totals["head"] == 0]
     figure, axes = plt.subplots(2, 3, figsize=(11, 5), sharex=True, sharey="col")
     panels = {GRID[row][column]: panel for (row, column), panel in np.ndenumerate(axes)}
     with_bands = blocks["seed"].nunique() > 1 or len(blocks[RUN].drop_duplicates()) <= MOST_BANDS

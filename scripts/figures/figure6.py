@@ -13,10 +13,9 @@ from closer_look.vocabulary import OBJECTIVE_NAMES, RUN
 def draw(totals: pd.DataFrame, estimator: str = "own_batch") -> Figure:
     """Draw the bars of every run, whatever its seed, in a row of its own; see `bars.grid`.
 
-    `totals` as of `lca.analysis.totals`, with the columns of `style.RUN` and `seed`. Rows go by
-    objective, then in the order of `totals`.
+    `totals` as of `lca.analysis.totals`, of this estimator, with the columns of
+    `vocabulary.FACETS`. Rows go by objective, then in the order of `totals`.
     """
-    totals = totals[totals["estimator"] == estimator]
     rows = []
     for objective in objectives(totals):
         of_objective = totals[totals["objective"] == objective]

@@ -8,7 +8,7 @@ from closer_look.drawing import trajectories
 from closer_look.drawing.style import ESTIMATORS, save
 from closer_look.jobs.job import job
 
-COLUMNS = ["objective", "seed", "estimator", "stack", "layer", "component", "update", "helping"]
+COLUMNS = ["objective", "seed", "stack", "layer", "component", "update", "helping"]
 
 
 def draw(
@@ -19,10 +19,9 @@ def draw(
 ) -> Figure:
     """Draw the share of each layer's parameters with negative LCA; see `trajectories.grid`.
 
-    `curves` as of `lca.analysis.curves`, with the column `objective`. A layer's share is the mean
-    of its matrices', which are of one size.
+    `curves` as of `lca.analysis.curves`, of this estimator, with the column `objective`. A layer's
+    share is the mean of its matrices', which are of one size.
     """
-    curves = curves[curves["estimator"] == estimator]
     shares = curves.assign(percent=100 * curves["helping"])
     figure = trajectories.grid(shares, "percent", "mean", smoothing, scale, sharey="row")
     for panel in figure.axes:

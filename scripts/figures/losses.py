@@ -26,7 +26,7 @@ def draw(
     """Draw a panel for each objective, in it a shade for each run; of several seeds the mean.
 
     The arguments are as of `closer_look.analysis.losses` and `lca.analysis.completeness`, with the
-    columns of `style.RUN` and seed. The loss of the training batches is averaged over the last
+    columns of `vocabulary.FACETS`. The loss of the training batches is averaged over the last
     `smoothing` updates. The axis of the updates has the `scale` "linear" or "log".
     """
     found = objectives(losses)

@@ -25,9 +25,10 @@ def draw(totals: pd.DataFrame, main: Mapping[str, Sequence[str]], estimator: str
     A line is the contribution, -LCA, of each layer in units of its mean magnitude over the layers,
     in a band of its interval of 95 %; of several seeds it is the mean, in a band from the smallest
     to the largest. `main` has the runs of each variant, as CORPUS/OBJECTIVE/LANGUAGES/VARIANT; a
-    model that stands for several variants is drawn once. `totals` as of `lca.analysis.totals`.
+    model that stands for several variants is drawn once. `totals` as of `lca.analysis.totals`, of
+    this estimator.
     """
-    blocks = totals[(totals["estimator"] == estimator) & (totals["head"] == 0)]
+    blocks = totals[totals["head"] == 0]
     found = objectives(blocks)
     figure, axes = plt.subplots(
         *(len(found), len(COMPONENT_NAMES)),

@@ -23,11 +23,11 @@ MOST_NUMBERS = 24
 def draw(totals: pd.DataFrame, estimator: str = "own_batch") -> Figure:
     """Draw the correlation of every two runs, ordered by average linkage of 1 - r.
 
-    `totals` as of `lca.analysis.totals`, with the facets of the runs. The title says, of the
-    objective and of the data, how much further apart runs are that differ in it than runs that do
-    not, and the p of a permutation test.
+    `totals` as of `lca.analysis.totals`, of this estimator, with the facets of the runs. The title
+    says, of the objective and of the data, how much further apart runs are that differ in it than
+    runs that do not, and the p of a permutation test.
     """
-    found = profiles(totals[totals["estimator"] == estimator])
+    found = profiles(totals)
     runs = found.index.to_frame(index=False)
     components = found.columns.get_level_values("component").nunique()
     r = np.nan_to_num(similarities(found.to_numpy().reshape(len(runs), components, -1)))

@@ -13,7 +13,19 @@ from closer_look.analysis.agreement import agreement as read_agreement
 from closer_look.drawing import layers
 from closer_look.drawing.style import COLOURS, save
 from closer_look.vocabulary import COMPONENT_NAMES
-from drawn import MLM, MT, SIZE, UPDATES, contributions, logged, main_runs, of_seeds, texts, titled
+from drawn import (
+    MLM,
+    MT,
+    SIZE,
+    UPDATES,
+    contributions,
+    logged,
+    main_runs,
+    of,
+    of_seeds,
+    texts,
+    titled,
+)
 from scripts.figures import (
     agreement,
     completeness,
@@ -33,7 +45,7 @@ from scripts.figures import (
 
 @pytest.mark.parametrize("estimator", ["own_batch", "next_batch"])
 def test_the_bars_of_figure_1_are_the_totals(totals, estimator):
-    figure = figure1.draw(totals, estimator)
+    figure = figure1.draw(of(totals, estimator), estimator)
     rows = np.reshape(figure.axes, (3, len(COMPONENT_NAMES)))
     for row, objective in zip(rows, ("mlm", "clm", "mt"), strict=True):
         for panel, component in zip(row, COMPONENT_NAMES, strict=True):
@@ -45,13 +57,13 @@ def test_the_bars_of_figure_1_are_the_totals(totals, estimator):
 
 
 def test_key_and_query_share_a_scale(totals):
-    figure = figure1.draw(totals)
+    figure = figure1.draw(of(totals))
     first_row = {panel.get_title(): panel.get_ylim() for panel in figure.axes[:6]}
     assert first_row["Key"] == first_row["Query"] != first_row["Value"]
 
 
 def test_the_encoder_is_lighter_than_the_decoder(totals):
-    panel = figure1.draw(totals).axes[-1]
+    panel = figure1.draw(of(totals)).axes[-1]
     colours = [bar.get_facecolor()[:3] for bar in panel.patches]
     assert colours[2:] == [to_rgb(COLOURS["mt"])] * 2
     assert colours[0] == colours[1] and sum(colours[0]) > sum(colours[2])
@@ -60,7 +72,7 @@ def test_the_encoder_is_lighter_than_the_decoder(totals):
 
 def test_of_several_seeds_a_bar_is_the_mean_and_a_line_the_range(totals):
     seeds = [totals.assign(seed=seed, lca=totals["lca"] * seed) for seed in (1, 2, 6)]
-    panel = figure1.draw(pd.concat(seeds)).axes[0]
+    panel = figure1.draw(of(pd.concat(seeds))).axes[0]
     one = contributions(totals, "mlm", "key")
     np.testing.assert_allclose([bar.get_height() for bar in panel.patches], 3 * one)
     (lines,) = panel.collections
@@ -69,20 +81,20 @@ def test_of_several_seeds_a_bar_is_the_mean_and_a_line_the_range(totals):
 
 
 def test_of_one_seed_a_line_is_the_interval(totals):
-    (lines,) = figure1.draw(totals).axes[0].collections
+    (lines,) = figure1.draw(of(totals)).axes[0].collections
     rows = totals.query(
         "objective == 'mlm' and component == 'key' and estimator == 'own_batch' and head == 0"
     ).sort_values("layer")
     expected = np.stack([-rows["lca"] - 1.96 * rows["se"], -rows["lca"] + 1.96 * rows["se"]])
     ranges = [segment[:, 1] for segment in lines.get_segments()]
     np.testing.assert_allclose(ranges, expected.T)
-    assert not figure1.draw(totals.assign(se=np.nan)).axes[0].collections
+    assert not figure1.draw(of(totals).assign(se=np.nan)).axes[0].collections
 
 
 def test_an_objective_without_data_is_left_out_and_an_empty_panel_says_so(totals):
     rows = totals[(totals["objective"] != "clm")]
     rows = rows[(rows["objective"] != "mlm") | (rows["component"] != "out")]
-    figure = figure1.draw(rows)
+    figure = figure1.draw(of(rows))
     assert len(figure.axes) == 2 * len(COMPONENT_NAMES)
     (empty,) = (panel for panel in figure.axes if not panel.patches)
     assert texts(empty) == ["no data"]
@@ -92,7 +104,7 @@ def test_an_objective_without_data_is_left_out_and_an_empty_panel_says_so(totals
 
 
 def test_figure_6_has_a_row_for_each_run(tables):
-    figure = figure6.draw(tables[0])
+    figure = figure6.draw(of(tables[0]))
     assert len(figure.axes) == 7 * len(COMPONENT_NAMES)
     names = [panel.get_ylabel() for panel in figure.axes if panel.get_ylabel()]
     assert [name.split("\n")[0] for name in names] == [
@@ -108,7 +120,7 @@ def test_figure_6_has_a_row_for_each_run(tables):
 
 
 def test_figure_5_has_a_line_for_each_run_broken_between_the_stacks(tables):
-    figure = figure5.draw(tables[0], dashed=["europarl/mlm/de"])
+    figure = figure5.draw(of(tables[0]), dashed=["europarl/mlm/de"])
     (panel,) = titled(figure, "Value")
     assert len(panel.lines) == 2 + 2 + 2 * 3
     stacks = [line for line in panel.lines if len(line.get_xdata()) == 2]
@@ -128,7 +140,7 @@ def test_figure_5_has_a_line_for_each_run_broken_between_the_stacks(tables):
 
 
 def test_the_lines_of_figure_2_are_moving_averages_of_sums(curves):
-    figure = figure2.draw(curves, smoothing=20)
+    figure = figure2.draw(of(curves), smoothing=20)
     embeddings, attention, forward = figure.axes[:9:3]
     rows = curves.query("objective == 'mlm' and estimator == 'own_batch'")
     for panel, components in (
@@ -152,15 +164,15 @@ def band(panel):
 
 
 def test_of_several_seeds_lines_are_means_in_a_band_of_the_range(curves, tables):
-    alone = figure2.draw(curves, smoothing=20).axes[0]
-    several = figure2.draw(of_seeds(curves, "sum"), smoothing=20).axes[0]
+    alone = figure2.draw(of(curves), smoothing=20).axes[0]
+    several = figure2.draw(of_seeds(of(curves), "sum"), smoothing=20).axes[0]
     first = alone.lines[0].get_ydata()
     np.testing.assert_allclose(several.lines[0].get_ydata(), 3 * first, rtol=1e-4)
     np.testing.assert_allclose(band(several), (first[0], 6 * first[0]), rtol=1e-4)
     assert not alone.collections and len(several.lines) == len(alone.lines)
 
-    (alone,) = titled(figure5.draw(main_runs(tables[0])), "Value")
-    (several,) = titled(figure5.draw(of_seeds(main_runs(tables[0]), "lca")), "Value")
+    (alone,) = titled(figure5.draw(of(main_runs(tables[0]))), "Value")
+    (several,) = titled(figure5.draw(of_seeds(of(main_runs(tables[0])), "lca")), "Value")
     first = alone.lines[0].get_ydata()
     np.testing.assert_allclose(several.lines[0].get_ydata(), 3 * first)
     np.testing.assert_allclose(band(several), (first[0], 6 * first[0]))
@@ -170,12 +182,12 @@ def test_of_several_seeds_lines_are_means_in_a_band_of_the_range(curves, tables)
 
 
 def test_the_updates_may_have_a_logarithmic_axis(curves):
-    scales = {panel.get_xscale() for panel in figure2.draw(curves, scale="log").axes[:9]}
+    scales = {panel.get_xscale() for panel in figure2.draw(of(curves), scale="log").axes[:9]}
     assert scales == {"log"}
 
 
 def test_the_share_that_helps_is_in_percent(curves):
-    figure = helping.draw(curves, "next_batch", smoothing=1)
+    figure = helping.draw(of(curves, "next_batch"), "next_batch", smoothing=1)
     rows = curves.query("objective == 'clm' and estimator == 'next_batch' and layer == 2")
     rows = rows[rows["component"].isin(["w1", "w2"])]
     line = figure.axes[7].lines[1]
@@ -185,7 +197,7 @@ def test_the_share_that_helps_is_in_percent(curves):
 
 
 def test_what_an_estimator_does_not_record_is_said(curves):
-    panels = helping.draw(curves, "trapezoid").axes[:9]
+    panels = helping.draw(of(curves, "trapezoid"), "trapezoid").axes[:9]
     assert {text for panel in panels for text in texts(panel)} == {
         "not recorded for this estimator"
     }
@@ -195,7 +207,7 @@ def test_what_an_estimator_does_not_record_is_said(curves):
 
 
 def test_a_heat_map_is_normalised_over_all_its_heads(totals):
-    figure = figure3.draw(totals)
+    figure = figure3.draw(of(totals))
     (panel, *_) = titled(figure, "Key")
     (image,) = panel.images
     expected = [contributions(totals, "mlm", "key", head=head) for head in (1, 2)]
@@ -204,13 +216,13 @@ def test_a_heat_map_is_normalised_over_all_its_heads(totals):
 
 
 def test_a_model_without_heads_says_so(totals):
-    figure = figure3.draw(totals[totals["head"] == 0])
+    figure = figure3.draw(of(totals[totals["head"] == 0]))
     assert [texts(panel) for panel in figure.axes[:12]] == [["no heads"]] * 12
 
 
 def test_figure_4_shows_every_positive_value_and_clips_the_highest(curves):
     masked = curves[curves["objective"] == "mlm"]
-    (panel,) = titled(figure4.draw(masked, "next_batch"), "Value")
+    (panel,) = titled(figure4.draw(of(masked, "next_batch"), "next_batch"), "Value")
     inside, beyond = (points.get_offsets() for points in panel.collections)
     rows = masked.query("estimator == 'next_batch' and component == 'value' and high > 0")
     limit = panel.get_ylim()[1]
@@ -225,7 +237,7 @@ def test_figure_4_shows_every_positive_value_and_clips_the_highest(curves):
 def test_figure_4_tells_never_positive_from_missing(curves):
     masked = curves[(curves["objective"] == "mlm") & (curves["component"] != "out")]
     masked = masked.assign(high=masked["high"].where(masked["component"] != "key", -1.0))
-    figure = figure4.draw(masked)
+    figure = figure4.draw(of(masked))
     assert texts(titled(figure, "Key")[0]) == ["never positive"]
     assert texts(titled(figure, "Out")[0]) == ["no data"]
 
@@ -264,8 +276,8 @@ BY_CURVES = {
 def test_every_figure_can_be_drawn_of_one_run(tmp_path, number, size):
     totals, curves = logged(tmp_path, number, updates=5, layers=size)
     facets = synthetic.facets(number)
-    figures = [draw(totals) for draw in BY_TOTALS.values()]
-    figures += [draw(curves) for draw in BY_CURVES.values()]
+    figures = [draw(of(totals)) for draw in BY_TOTALS.values()]
+    figures += [draw(of(curves)) for draw in BY_CURVES.values()]
     figures.append(completeness.draw(synthetic.completeness(facets, 5, 2), curves))
     figures.append(held_out.draw(synthetic.probes(facets, 5, number=2, **SIZE | {"layers": size})))
     synthetic.write_log(tmp_path / "probed", facets["objective"], 5, probe_every=1, layers=size)
@@ -277,7 +289,7 @@ def test_every_figure_can_be_drawn_of_one_run(tmp_path, number, size):
 
 def test_a_figure_is_written_in_both_formats_without_a_date(totals, tmp_path):
     for name in ("one", "two"):
-        save(figure1.draw(totals), tmp_path / f"{name}.pdf", tmp_path / f"{name}.png")
+        save(figure1.draw(of(totals)), tmp_path / f"{name}.pdf", tmp_path / f"{name}.png")
     assert (tmp_path / "one.pdf").read_bytes().startswith(b"%PDF-")
     assert (tmp_path / "one.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "one.pdf").read_bytes() == (tmp_path / "two.pdf").read_bytes()

@@ -7,12 +7,12 @@ from scipy.stats import pearsonr
 
 from closer_look.analysis.similarity import p_value, profiles, separation, similarities
 from closer_look.vocabulary import COMPONENT_NAMES
-from drawn import contributions, logged
+from drawn import contributions, logged, of
 from scripts.figures import similarity
 
 
 def test_the_similarity_of_runs_is_the_mean_correlation_over_components(tables):
-    found = profiles(tables[0].query("estimator == 'own_batch'"))
+    found = profiles(of(tables[0]))
     r = similarities(found.to_numpy().reshape(7, 6, 4))
     runs = [
         tables[0].query(f"corpus == '{corpus}' and languages == '{languages}'")
@@ -32,7 +32,7 @@ def test_the_similarity_of_runs_is_the_mean_correlation_over_components(tables):
 
 def test_only_runs_of_the_commonest_depth_are_compared(tables, tmp_path):
     deeper, _ = logged(tmp_path, 2, updates=10, layers=6)
-    found = profiles(pd.concat([tables[0], deeper]).query("estimator == 'own_batch'"))
+    found = profiles(of(pd.concat([tables[0], deeper])))
     assert len(found) == 7 and found.notna().all(axis=None)
 
 
@@ -48,7 +48,7 @@ def test_runs_that_differ_by_objective_alone_are_told_apart():
 
 
 def test_similar_runs_are_neighbours_in_the_map(tables):
-    figure = similarity.draw(tables[0])
+    figure = similarity.draw(of(tables[0]))
     (panel,) = (panel for panel in figure.axes if panel.images)
     objectives = [label.get_text().split()[0] for label in panel.get_yticklabels()]
     assert len([1 for a, b in zip(objectives, objectives[1:], strict=False) if a != b]) == 2

@@ -8,6 +8,7 @@ import synthetic
 from closer_look.analysis.claims.markdown import MARKS
 from closer_look.analysis.claims.verdicts import FAILS, HOLDS
 from closer_look.vocabulary import COMPONENT_NAMES, RUN
+from drawn import of
 from lca.analysis.curves import head_curves
 from lca.analysis.totals import totals as read_totals
 from scripts.figures import shapes, verdicts
@@ -37,7 +38,7 @@ def models(tmp_path_factory):
 
 def test_a_shape_is_the_contribution_over_its_mean_magnitude(models):
     totals, main = models
-    figure = shapes.draw(totals, main, "own_batch")
+    figure = shapes.draw(of(totals), main, "own_batch")
     panels = np.reshape(figure.axes, (3, len(COMPONENT_NAMES)))
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["base", "pre"]
     for row, objective in zip(panels, ("mlm", "clm", "mt"), strict=True):

@@ -27,6 +27,11 @@ def main_runs(frame):
     return frame[rows.isin(keys)]
 
 
+def of(frame, estimator="own_batch"):
+    """Return the rows of one estimator, as figures take them."""
+    return frame[frame["estimator"] == estimator]
+
+
 def titled(figure, title):
     """Return the panels with a title, from top to bottom."""
     return [panel for panel in figure.axes if panel.get_title() == title]
