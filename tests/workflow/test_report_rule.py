@@ -4,6 +4,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 import yaml
+from snakemake.utils import update_config
 
 import report_tables
 from closer_look.config import runs
@@ -13,7 +14,6 @@ ENTRY = {"corpus": "libreoffice", "pairs": ["en-et"], "languages": ["en"]}
 CONFIG = yaml.safe_load((ROOT / "config/demo.yaml").read_text()) | {
     "runs": [ENTRY | {"objectives": ["mlm", "clm", "mt"], "directions": "forward"}]
 }
-SHARED = yaml.safe_load((ROOT / "config/config.yaml").read_text())
 OPTIONS = ("--configfile", "config.yaml", "--allowed-rules", "report", "--", "results/report.html")
 
 
@@ -22,7 +22,9 @@ def finished(tmp_path_factory):
     """A workspace with all that the rule takes, and what it said when there was nothing."""
     folder = workspace(tmp_path_factory.mktemp("workspace"))
     (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG))
-    report_tables.write(folder / "results", runs(SHARED | CONFIG))
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    update_config(config, CONFIG)
+    report_tables.write(folder / "results", runs(config))
     status, output = snakemake(folder, *OPTIONS)
     assert status != 0
     for path in re.findall(r"^ +(results/(?:figures|tables)/\S+)", output, re.MULTILINE):
