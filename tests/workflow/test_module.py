@@ -5,9 +5,9 @@ import subprocess
 import pytest
 import yaml
 from snakemake.utils import update_config
-from test_workflow import TOY, toy_workspace
 
 from fake_bin import ROOT, FakeBin, count, jobs, snakemake
+from toy_experiment import TOY, toy_workspace
 
 SNAKEFILE = """
 configfile: "all.yaml"

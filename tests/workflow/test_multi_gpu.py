@@ -5,9 +5,9 @@ import json
 
 import pytest
 import yaml
-from test_workflow import TOY, toy_workspace
 
 from fake_bin import FakeBin, snakemake
+from toy_experiment import TOY, toy_workspace
 
 TORCH_CUDA = """
 import os

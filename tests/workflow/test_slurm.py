@@ -17,12 +17,12 @@ import pytest
 import yaml
 from test_end_to_end import CONFIG as REAL
 from test_end_to_end import write_corpus
-from test_workflow import TOY, toy_workspace
 
 import opus_tree
 import slurm_cluster
 from fake_bin import ROOT, FakeBin, snakemake, start_snakemake, workspace, write_log
 from slurm_cluster import Cluster, Unavailable
+from toy_experiment import TOY, toy_workspace
 
 UPDATES = 20  # of every fake training
 EVERY = 2  # updates between its checkpoints
