@@ -97,3 +97,9 @@ def dot(gradient, before, after):
         (g.double() * (b.double() - a.double())).sum().item()
         for g, a, b in zip(gradient, before, after, strict=True)
     )
+
+
+def rows_of(trainer: Trainer) -> list[dict]:
+    """Return the rows that are recorded and not yet written, by their columns."""
+    names = trainer.lca.recorder.schema.names
+    return [dict(zip(names, row, strict=True)) for row in trainer.lca.recorder.rows]
