@@ -5,7 +5,7 @@ import random
 import yaml
 
 import opus_tree
-from fake_bin import UPDATES, FakeBin, jobs, snakemake, workspace
+from fake_bin import ROOT, UPDATES, FakeBin, jobs, snakemake, workspace
 
 DATA = {"download", "read", "clean", "split"}
 BPE = {"learn_bpe", "binarise"}
@@ -15,6 +15,10 @@ OF_ALL_RUNS = {"figure5", "figure6", "similarity", "table2", "claims", "report"}
 OF_ALL_RUNS |= {"losses", "scores"}
 WITHOUT_ESTIMATOR = {"completeness", "held_out", "losses", "scores", "table2", "claims", "report"}
 RESULTS = {"train", "aggregate", "score", "all"} | OF_MAIN_RUNS | WITHOUT_ESTIMATOR | OF_ALL_RUNS
+BY_VARIANT = {"shapes", "verdicts"}
+SCRIPTS = [*ROOT.glob("scripts/analysis/*.py"), *ROOT.glob("scripts/figures/*.py")]
+OTHERS = {path.stem for path in SCRIPTS} - RESULTS - BY_VARIANT - {"table3", "agreement"}
+"""Exhibits that are named nowhere here: what they are drawn from is no matter of these tests."""
 
 ENTRY = {
     "corpus": "toy",
@@ -83,14 +87,19 @@ class Finished:
         return jobs(self.run("--dry-run", change=change))
 
     def files(self):
-        """Return the time stamps of all results but the logs."""
+        """Return the time stamps of all results but the logs and `OTHERS`."""
         results = self.folder / "results"
         files = {path.relative_to(results): path for path in results.rglob("*") if path.is_file()}
         return {
             str(name): path.stat().st_mtime_ns
             for name, path in files.items()
-            if name.parts[0] != "logs"
+            if name.parts[0] != "logs" and path.name.partition(".")[0] not in OTHERS
         }
+
+
+def rules(found):
+    """Return the rules of the jobs that were found, but for `OTHERS`."""
+    return found.keys() - OTHERS
 
 
 def logs(corpus, *names):
