@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 
+from closer_look.vocabulary import OBJECTIVES
+
 UPDATES_OF_THE_PAPER = 125_000
 
 
@@ -50,7 +52,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=10_000, help="of the logs that are written")
     updates = parser.parse_args().updates
     print("| log | bytes an update | GB for 125,000 |\n|---|---|---|")
-    for objective in ("mlm", "clm", "mt"):
+    for objective in OBJECTIVES:
         with tempfile.TemporaryDirectory() as folder:
             found = size(objective, updates, Path(folder))
         print(f"| {objective} | {found:.0f} | {found * UPDATES_OF_THE_PAPER / 1e9:.2f} |")

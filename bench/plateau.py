@@ -24,6 +24,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from closer_look.vocabulary import OBJECTIVES
+
 ROOT = Path(__file__).parents[1]
 
 BUNDLED = ROOT / "resources/opus/LibreOfficeHelp/v7.4/moses/de-en.txt.zip"
@@ -217,7 +219,7 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--updates", type=int, default=6000)
-    parser.add_argument("--objectives", nargs="+", default=["mlm", "clm", "mt"])
+    parser.add_argument("--objectives", nargs="+", default=OBJECTIVES)
     parser.add_argument("--optimizers", nargs="+", default=["adam"], choices=RATES)
     parser.add_argument("--pairs", type=int, help="of the bundled text, by default all")
     parser.add_argument("--every", type=int, default=16, help="updates of a stride")

@@ -16,13 +16,14 @@ from typing import NamedTuple
 
 import torch
 
+from closer_look.vocabulary import OBJECTIVES
+
 VARIANTS = {"plain": "adam", "LCA": "lca_adam", "LCA, strides": "lca_adam"}
 """Their optimizers; in the last, every update ends a stride."""
 
 EVERY, SHARE = 64, 1 / 4
 """Of so many updates one ends a stride in the paper's experiment, on this share of its tokens."""
 
-OBJECTIVES = ("mlm", "clm", "mt")
 SENTENCE = 32  # tokens, with its end
 WARM_UP = 2  # updates, which make the moments and compile
 

@@ -19,13 +19,10 @@ from closer_look.drawing.style import (
 )
 from closer_look.jobs.job import job
 from closer_look.vocabulary import OBJECTIVE_NAMES, UNIT
+from lca.analysis.completeness import REFERENCES
 from lca.analysis.uncertainty import percent, ratio_error
 
 COLUMNS = ["objective", "seed", "estimator", "update", "sum"]
-
-
-REFERENCES = ("dropout", "train", "held_out")
-"""What the true loss may have been measured on, the best first: with dropout, as in training."""
 
 ROOM = 1.6
 """How far panels reach down, in multiples of the true change; upward they reach one less. What

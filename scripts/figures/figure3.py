@@ -11,9 +11,8 @@ from closer_look.analysis.frames import read
 from closer_look.drawing import layers
 from closer_look.drawing.style import ESTIMATORS, objectives, save, say_empty, signed
 from closer_look.jobs.job import job
-from closer_look.vocabulary import COMPONENT_NAMES, OBJECTIVE_NAMES
+from closer_look.vocabulary import ATTENTION, COMPONENT_NAMES, OBJECTIVE_NAMES
 
-ATTENTION = ("key", "query", "value", "out")
 COLOURS = LinearSegmentedColormap.from_list(
     "green to violet", ["#dcf2cd", "#6cc08b", "#2f7f8e", "#3e4a89", "#35084f"]
 )

@@ -9,12 +9,11 @@ from closer_look.analysis.frames import read
 from closer_look.drawing import layers
 from closer_look.drawing.style import ESTIMATORS, save, say_empty
 from closer_look.jobs.job import job
-from closer_look.vocabulary import COMPONENT_NAMES, OBJECTIVE_NAMES, UNIT
+from closer_look.vocabulary import ATTENTION, COMPONENT_NAMES, FEED_FORWARD, OBJECTIVE_NAMES, UNIT
 
 COLUMNS = ["objective", "stack", "layer", "component", "update", "high"]
 
-
-GROUPS = (("key", "query", "value", "out"), ("w1", "w2"), ("embeddings",))
+GROUPS = (ATTENTION, FEED_FORWARD, ("embeddings",))
 """Components with a scale in common."""
 
 SHOWN = 0.95

@@ -9,11 +9,11 @@ from closer_look.analysis.frames import read
 from closer_look.drawing import layers
 from closer_look.drawing.style import COLOURS, lighter, objectives, save, say_empty
 from closer_look.jobs.job import job
-from closer_look.vocabulary import OBJECTIVE_NAMES, UNIT
+from closer_look.vocabulary import ATTENTION, FEED_FORWARD, OBJECTIVE_NAMES, UNIT
 
 GROUPS = {
-    "Attention (K, Q, V, out)": ["key", "query", "value", "out"],
-    "Feed-forward (W1, W2)": ["w1", "w2"],
+    "Attention (K, Q, V, out)": ATTENTION,
+    "Feed-forward (W1, W2)": FEED_FORWARD,
 }
 SETS = {"train": "training text", "held_out": "held-out text"}
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 from closer_look import config as configuration
 from closer_look.analysis.claims.claim import PAPER
+from closer_look.analysis.claims.verdicts import FAILS, HOLDS, UNDECIDED
 from closer_look.config import Run
 from closer_look.training.progress import configuration as read_configuration
 from closer_look.trees import Tree
@@ -14,7 +15,7 @@ from lca.analysis.uncertainty import percent
 
 RESULTS = Path("results")
 NAMES = {"mlm": "masked", "clm": "causal", "mt": "translation"}
-VERDICTS = {"holds": "hold", "fails": "fail", "undecided": "are undecided"}
+VERDICTS = {HOLDS: "hold", FAILS: "fail", UNDECIDED: "are undecided"}
 
 
 def summary(config: Tree, results: Path = RESULTS) -> list[str]:

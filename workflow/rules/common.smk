@@ -35,6 +35,7 @@ try:
     from closer_look import config_file, dependencies
     from closer_look.jobs import slurm_outage
     from closer_look.inputs import PAIR, RUN, Inputs, files, languages
+    from closer_look.vocabulary import OBJECTIVES
 except ModuleNotFoundError as error:
     sys.exit(f"error: {error.name} is not installed: pip install this workflow beside Snakemake")
 dependencies.pass_on_packages()
@@ -78,7 +79,7 @@ LANGUAGE = schema["$defs"]["language"]["pattern"].strip("^$")
 
 wildcard_constraints:
     corpus="|".join(config["corpora"]),
-    objective="mlm|clm|mt",
+    objective="|".join(OBJECTIVES),
     languages=rf"{LANGUAGE}(-{LANGUAGE})?",
     source=LANGUAGE,
     target=LANGUAGE,

@@ -9,14 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.typing import ColorType
 
-from ..vocabulary import OBJECTIVE_NAMES
+from ..vocabulary import FEED_FORWARD, OBJECTIVE_NAMES
 from . import layers
 from .style import draw_band, objectives, say_empty
 
 GROUPS = {
     "Embeddings": ["embeddings"],
     "Attention (K, Q, V)": ["key", "query", "value"],
-    "Feed-forward (W1, W2)": ["w1", "w2"],
+    "Feed-forward (W1, W2)": FEED_FORWARD,
 }
 STACK_COLOURS = {"encoder": "0.6"}
 """Of what is outside the layers; black if it is not of the encoder beside a decoder."""

@@ -22,7 +22,8 @@ from .uncertainty import cumulative_errors, mean_error, ratio_error
 from .windows import Windows
 
 REFERENCES = {"dropout": "dropout", "train": "probe_train", "held_out": "probe_held_out"}
-"""What the loss is measured on, and the facts of the log that hold it."""
+"""What the loss is measured on, and the facts of the log that hold it. The best is first: with
+dropout, as in training."""
 
 COLUMNS = ["loss", "change", "change_se", "lca", "lca_se"]
 

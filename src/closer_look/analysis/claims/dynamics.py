@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ...vocabulary import COMPONENTS, FEED_FORWARD
+from ...vocabulary import COMPONENTS, FEED_FORWARD, OBJECTIVES
 from ..arrays import Floats
 from .claim import Part, above, at_most, claim
 from .evidence import EARLY, Evidence, NotApplicable
@@ -98,7 +98,7 @@ def causal_and_translation_are_alike(e: Evidence) -> Iterator[Part]:
     """
     curves = {
         objective: np.concatenate([e.course(objective, group) for group in GROUPS.values()], axis=1)
-        for objective in ("mlm", "clm", "mt")
+        for objective in OBJECTIVES
     }
     if len({each.shape[1] for each in curves.values()}) > 1:
         raise NotApplicable("the models are of different depths")
