@@ -176,7 +176,10 @@ def probed_throughout(config: Tree) -> list[Run]:
 
 
 def pair(config: Tree, corpus: str, languages: str) -> str:
-    """Return the pair (`en-de`) whose text a model of `languages` is trained on."""
+    """Return the pair (`en-de`) whose text a model of `languages` is trained on.
+
+    Raises `KeyError` if there is none.
+    """
     for entry in (entry for entry in config["runs"] if entry["corpus"] == corpus):
         monolingual: dict[str, str] = entry.get("monolingual", {})
         if languages in monolingual:

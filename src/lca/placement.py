@@ -181,7 +181,10 @@ class _Reader:
     def by_rules(
         self, name: str, parameter: Tensor, rules: list[tuple[re.Pattern[str], Rule]]
     ) -> Placement | None:
-        """Return where the first rule that matches places a parameter; None without one."""
+        """Return where the first rule that matches places a parameter; None without one.
+
+        Raises `ValueError` if its shape is not divisible as the rule says.
+        """
         matches = ((pattern.fullmatch(name), rule) for pattern, rule in rules)
         first = next(((match, rule) for match, rule in matches if match), None)
         if first is None:

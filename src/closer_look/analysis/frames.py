@@ -34,7 +34,7 @@ def read(
 ) -> pd.DataFrame:
     """Return the rows of all tables, of one estimator if it is given, and `columns` only.
 
-    A table without the estimator is an `InputError`, and so is having no table.
+    Raises `InputError` if a table is without the estimator, and if there is no table.
     """
     if not paths:
         raise InputError("main_runs: no run to draw; name one in the configuration")

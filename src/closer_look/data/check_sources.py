@@ -68,7 +68,7 @@ def check(
 
 
 def _measure(need: Need, mirror: str | None, database: DbOperations | None) -> Extent:
-    """Return a need's extent; an `InputError` if its source does not have it."""
+    """Return a need's extent. Raises `InputError` if its source does not have it."""
     corpus, pair = need.corpus, (need.source, need.target)
     match corpus["source"]:
         case "local":

@@ -51,7 +51,7 @@ DAMAGE: tuple[type[Exception], ...] = (
 def open_binary(path: Path) -> Iterator[io.BufferedReader]:
     """Open a file for reading, decompressed if need be.
 
-    An `InputError` if it is not there; one of `DAMAGE` if its name wrongly says that it is
+    Raises `InputError` if it is not there; one of `DAMAGE` if its name wrongly says that it is
     compressed.
     """
     with open_raw(path) as raw, decompressed(raw, path.name) as file:
@@ -59,7 +59,7 @@ def open_binary(path: Path) -> Iterator[io.BufferedReader]:
 
 
 def open_raw(path: Path) -> io.BufferedReader:
-    """Open a file for reading as it is; an `InputError` if it is not there."""
+    """Open a file for reading as it is. Raises `InputError` if it is not there."""
     try:
         return path.open("rb")
     except OSError as error:
@@ -68,7 +68,10 @@ def open_raw(path: Path) -> io.BufferedReader:
 
 @contextmanager
 def decompressed(file: Binary, name: str) -> Iterator[io.BufferedReader]:
-    """Give what an open file holds; `name` is its own, or the URL's that it came from."""
+    """Give what an open file holds; `name` is its own, or the URL's that it came from.
+
+    Raises `EOFError` if it is empty, although its name says that it is compressed.
+    """
     named = OPENERS.get(Path(name.partition("?")[0]).suffix)
     with ExitStack() as layers:
         buffered = _buffered(file)

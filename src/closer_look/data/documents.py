@@ -38,7 +38,7 @@ class Alignment:
                 sentences.update(side.split())
 
     def end(self, tag: str) -> None:
-        """Count the sentences that the documents of a group lack; they must not lack them all."""
+        """Count the sentences that a group's documents lack. Raises `InputError` if it is all."""
         if tag != "linkGrp":
             return
         for archive, document, wanted in zip(
@@ -92,7 +92,7 @@ def _parse(
     start: Callable[[str, dict[str, str]], None],
     end: Callable[[str], None] | None,
 ) -> None:
-    """Call `start` and `end` with each element; an `InputError` if that is not all of some XML."""
+    """Call `start` and `end` with each element. Raises `InputError` for what is not whole XML."""
     parser = expat.ParserCreate()
     parser.StartElementHandler, parser.EndElementHandler = start, end
     number = 0

@@ -45,9 +45,9 @@ def fetch(url: str, path: Path) -> None:
     """Download `url` to `path`, which appears when all of it has arrived and is intact.
 
     What has arrived waits beside it, where this call or, after a kill, the next one goes on
-    if the server can, and says that the file is still the same. A file that the server does not
-    have, that does not arrive in `ATTEMPTS` attempts, that takes more than the disk has or that is
-    damaged is an `InputError` with its URL.
+    if the server can, and says that the file is still the same. Raises `InputError` with its URL if
+    the server does not have it, if it does not arrive in `ATTEMPTS` attempts, if it takes more than
+    the disk has or if it is damaged.
     """
     if path.exists():
         return
@@ -68,7 +68,7 @@ def fetch(url: str, path: Path) -> None:
 def remote_size(url: str) -> int | None:
     """Return the bytes of a file on a server, or None if the server does not say or answer.
 
-    A file that the server does not have is an `InputError`.
+    Raises `InputError` if the server does not have it.
     """
     try:
         response = requests.head(url, timeout=TIMEOUT, allow_redirects=True)

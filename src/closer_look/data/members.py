@@ -76,7 +76,8 @@ def find(archive: Path, pattern: str) -> Member:
 
     That is, the first of these of which there are any: the file of that very name; those that it
     fits, where it has a `*`, which stands for anything; those whose path ends so. A file may have
-    a suffix of compression besides. None or several are an `InputError` that lists what is there.
+    a suffix of compression besides. Raises `InputError`, which lists what is there, if there is
+    none, or several.
     """
     names = list_members(archive)
     found = _matches(names, pattern)
@@ -92,7 +93,7 @@ def find_pair(
     """Return the files of two languages as `find` does, their patterns the same but for these.
 
     What `*` stands for must be the same on both sides, or differ in the language only: a file of
-    which the archive lacks the other side is none of them.
+    which the archive lacks the other side is none of them. Raises `InputError` as `find` does.
     """
     names = list_members(archive)
     sides = [_matches(names, pattern) for pattern in patterns]
@@ -109,7 +110,7 @@ def find_pair(
 
 
 def find_only(archive: Path) -> Member:
-    """Return the only file of an archive; several are an `InputError` that lists them."""
+    """Return the only file of an archive. Raises `InputError`, which lists them, for several."""
     names = list_members(archive)
     if len(names) != 1:
         raise InputError(f"{archive}: an archive of {_listing(names)}; say which in `files`")
@@ -117,7 +118,10 @@ def find_only(archive: Path) -> Member:
 
 
 def list_members(archive: Path) -> list[str]:
-    """Return the names of the files in an archive; a .tar is read to its end for them."""
+    """Return the names of the files in an archive; a .tar is read to its end for them.
+
+    Raises `InputError` if it is damaged, or has more than `MOST_MEMBERS`.
+    """
     names: list[str] = []
     try:
         with _files(archive) as files:
@@ -135,6 +139,7 @@ def open_member(member: Member) -> Iterator[io.BufferedReader]:
     """Open a file of an archive for reading, decompressed if it is compressed once more.
 
     Of a .tar, all that stands before it is read too, whatever is compressed: it is not unpacked.
+    Raises `InputError` if the archive does not have it or has encrypted it.
     """
     with _files(member.archive) as files:
         opener = next((opener for name, opener in files if name == member.name), lambda: None)

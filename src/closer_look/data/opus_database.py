@@ -28,7 +28,10 @@ class OpusFile(NamedTuple):
 
 @contextmanager
 def open_database(path: str | Path | None) -> Iterator[DbOperations]:
-    """Give access to a database of OpusTools, by default the one that comes with it."""
+    """Give access to a database of OpusTools, by default the one that comes with it.
+
+    Raises `InputError` if there is none.
+    """
     if path is not None and not Path(path).is_file():
         raise InputError(f"{path}: no such OpusTools database")
     with tempfile.TemporaryDirectory() as folder:
@@ -41,7 +44,7 @@ def open_database(path: str | Path | None) -> Iterator[DbOperations]:
 def find(database: DbOperations, corpus: Tree, source: str, target: str) -> dict[str, OpusFile]:
     """Return the files of a language pair of a corpus by their paths in an OPUS tree.
 
-    What OPUS does not have is an `InputError` that names what it has instead.
+    Raises `InputError`, which names what there is instead, if OPUS does not have them.
     """
     found = _listed(database, corpus, source, target)
     if found is None:

@@ -37,8 +37,9 @@ def urls(corpus: Tree, source: str, target: str) -> dict[str, str]:
 def texts(corpus: Tree, source: str, target: str, folder: Path | None) -> list[tuple[Text, Text]]:
     """Return the two sides of every part of a corpus, as `text` reads them.
 
-    `folder` holds what was downloaded. Not for OPUS's documents, which `opus_read` aligns. Names
-    that an archive does not have, or of which it is not clear which is meant, are an `InputError`.
+    `folder` holds what was downloaded. Not for OPUS's documents, which `opus_read` aligns. Raises
+    `InputError` for names that an archive does not have, or of which it is not clear which is
+    meant.
     """
     pair = (source, target)
     if corpus["source"] == "local":

@@ -34,8 +34,8 @@ Text = str | Path | Member
 def decode_lines(name: object, file: Binary) -> Iterator[str]:
     r"""Yield the lines of an open file, ended by `\n` alone, without it.
 
-    Bytes that are not UTF-8, damaged compression and more than `LONGEST_LINE` are an `InputError`
-    with `name` and the line.
+    Raises `InputError`, with `name` and the line, for bytes that are not UTF-8, for damaged
+    compression and for more than `LONGEST_LINE`.
     """
     number = 0
     try:
@@ -51,7 +51,7 @@ def decode_lines(name: object, file: Binary) -> Iterator[str]:
 
 
 def read_lines(text: Text) -> Iterator[str]:
-    """Yield the lines of a text, as `decode_lines` does."""
+    """Yield the lines of a text. Raises `InputError` as `decode_lines` does."""
     try:
         with open_text(text) as file:
             yield from decode_lines(text, file)
@@ -75,7 +75,7 @@ def _not_utf8(name: object, number: int, error: UnicodeDecodeError) -> InputErro
 def open_text(text: Text) -> Iterator[io.BufferedReader]:
     """Open a text for reading; of an archive that holds only one file, that is it.
 
-    An `InputError` if it is not there or not text but an archive.
+    Raises `InputError` if it is not there or not text but an archive.
     """
     if isinstance(text, Member):
         with open_member(text) as file:
@@ -101,7 +101,7 @@ def is_archive(file: io.BufferedReader) -> bool:
 def check_intact(path: Path, name: object) -> None:
     """Read a compressed file or an archive through.
 
-    An `InputError` with `name` if it is missing or damaged.
+    Raises `InputError` with `name` if it is missing or damaged.
     """
     if not path.is_file():
         raise InputError(f"{name}: no such file")
@@ -149,8 +149,8 @@ def _read_tar(file: io.BufferedReader, path: Path, name: object) -> int:
 def copy_lines(text: Text, file: Binary) -> int:
     """Append the lines of a text to an open file; return their number.
 
-    Errors are those of `read_lines`, but nothing is decoded line by line, and other threads may
-    run meanwhile.
+    Raises what `read_lines` does, but nothing is decoded line by line, and other threads may run
+    meanwhile.
     """
     lines, end = 0, b"\n"
     length = 0  # of the line that has begun
@@ -180,7 +180,7 @@ def copy_lines(text: Text, file: Binary) -> int:
 
 
 def read_pairs(source: Text, target: Text) -> Iterator[tuple[str, str]]:
-    """Yield the aligned lines of two texts; an `InputError` where one ends before the other."""
+    """Yield the aligned lines of two texts. Raises `InputError` if one ends before the other."""
     pairs = zip_longest(read_lines(source), read_lines(target))
     for number, (source_line, target_line) in enumerate(pairs):
         if source_line is None or target_line is None:

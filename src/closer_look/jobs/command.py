@@ -36,8 +36,8 @@ def run(
     PyTorch may use `threads`: more than the cores that the job was given would be far slower than
     one. The tool inherits the file descriptors of `inherit`; `listener` is given each line.
 
-    Progress displays, lines that end in a carriage return, are left out. A tool that is not
-    installed or that fails is an `InputError`, which says why (see `_reason`) or what killed it.
+    Progress displays, lines that end in a carriage return, are left out. Raises `InputError` if the
+    tool is not installed or fails, and says why (see `_reason`) or what killed it.
     """
     executable = shutil.which(tool, path=Path(sys.executable).parent)
     if executable is None:

@@ -31,8 +31,8 @@ def read(path: Path) -> Checkpoint:
     """Return a checkpoint that is whole. Raises `Damage` if it is not.
 
     PyTorch's files are zip archives with a checksum of each tensor, which `torch.load` leaves
-    unread. What is pickled in one is not run: a file with other objects than a checkpoint's is an
-    `InputError`, so that the trainer, which does unpickle, never gets it.
+    unread. What is pickled in one is not run: raises `InputError` for a file with other objects
+    than a checkpoint's, so that the trainer, which does unpickle, never gets it.
     """
     import torch
     from torch.serialization import safe_globals

@@ -33,7 +33,7 @@ def count_left_out(
 ) -> dict[str, int]:
     """Return how many of how many training sentences are left out; say so if there are any.
 
-    More than the share `max_dropped` are an `InputError`.
+    Raises `InputError` if they are more than the share `max_dropped`.
     """
     found = is_left_out(data, "train", objective, languages, settings)
     number, total = int(found.sum()), len(found)

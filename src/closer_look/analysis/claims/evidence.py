@@ -194,7 +194,8 @@ class Model:
 class Evidence:
     """What one estimator says about one run of each objective, and about all runs together.
 
-    `all_runs` are the totals of the blocks of all runs.
+    `all_runs` are the totals of the blocks of all runs. The methods raise `NotApplicable` where the
+    runs do not have what is asked for.
     """
 
     def __init__(self, models: dict[str, Model], all_runs: pd.DataFrame, resamples: int) -> None:
@@ -203,7 +204,7 @@ class Evidence:
         self.resamples = resamples
 
     def model(self, objective: str) -> Model:
-        """Return the main run of an objective; raises `NotApplicable` if there is none."""
+        """Return the main run of an objective. Raises `NotApplicable` if there is none."""
         if objective not in self.models:
             raise NotApplicable(f"no {NAMES[objective]} among the main runs")
         return self.models[objective]
