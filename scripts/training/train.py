@@ -150,15 +150,15 @@ def main(training: Training) -> None:
         cards = held.enter_context(claimed(training.gpu))
         devices = count_devices(training.settings["precision"])
         check_kernels()
-        words = training.arguments(devices)
+        options = training.arguments(devices)
         left_out = training.count_left_out()
         checkpoint, damages = resume(training)
         about = {"devices": provenance.devices(), "code": provenance.code()}
         about |= {"from_update": checkpoint.updates, "damages": damages}
         with provenance.attempt(training.attempts, **about):
             if checkpoint.updates < training.updates:
-                fit(training, checkpoint, words, inherit=[lock, *cards])
-        finish(training, words, left_out, devices)
+                fit(training, checkpoint, options, inherit=[lock, *cards])
+        finish(training, options, left_out, devices)
 
 
 def resume(training: Training) -> tuple[Checkpoint, list[str]]:
@@ -177,14 +177,14 @@ def resume(training: Training) -> tuple[Checkpoint, list[str]]:
     return checkpoint, damages
 
 
-def fit(training: Training, checkpoint: Checkpoint, words: list[str], inherit: list[int]) -> None:
+def fit(training: Training, checkpoint: Checkpoint, options: list[str], inherit: list[int]) -> None:
     """Have fairseq train from a checkpoint to the end, or as far as the time limit allows.
 
     Raises `InputError` in the latter case, and if the data is not what its manifest says.
     """
     check_folder(training.data, training.data_manifest)
     total = training.settings["total_updates"]
-    options = {
+    of_attempt = {
         "user-dir": PLUGIN,
         "lca-log": training.parts,
         "save-dir": training.checkpoints,
@@ -195,12 +195,12 @@ def fit(training: Training, checkpoint: Checkpoint, words: list[str], inherit: l
     }
     limit = hours_left()
     if limit is not None:
-        options["stop-time-hours"] = checkpoint.hours + limit
+        of_attempt["stop-time-hours"] = checkpoint.hours + limit
     run_tool(
         "fairseq-train",
         training.data,
-        *(f"--{name}={value}" for name, value in options.items()),
-        *words,
+        *(f"--{name}={value}" for name, value in of_attempt.items()),
+        *options,
         threads=training.threads,
         inherit=inherit,
         listener=Announcer(training.run, total),
@@ -213,7 +213,7 @@ def fit(training: Training, checkpoint: Checkpoint, words: list[str], inherit: l
         )
 
 
-def finish(training: Training, words: list[str], left_out: dict, devices: int) -> None:
+def finish(training: Training, options: list[str], left_out: dict, devices: int) -> None:
     """Write the log and the manifest of a training that is done."""
     try:
         consolidate(training.parts, training.log, training.settings["total_updates"])
@@ -224,7 +224,7 @@ def finish(training: Training, words: list[str], left_out: dict, devices: int) -
         {"log": training.log},
         **training.recipe,
         text=training.text,
-        options=shlex.join(words),
+        options=shlex.join(options),
         left_out=left_out,
         attempts=provenance.attempts(training.attempts),
         devices=devices,
