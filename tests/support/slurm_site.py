@@ -169,8 +169,8 @@ class Site:
         """Kill the processes that run a program for a run."""
         job = self.job(way)
         for process in psutil.process_iter(["cmdline", "environ"]):
-            words = " ".join(process.info["cmdline"] or [])
-            if program in words and (process.info["environ"] or {}).get("SLURM_JOB_ID") == job:
+            command = " ".join(process.info["cmdline"] or [])
+            if program in command and (process.info["environ"] or {}).get("SLURM_JOB_ID") == job:
                 process.kill()
 
     def stop(self):

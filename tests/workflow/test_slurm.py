@@ -183,9 +183,9 @@ def test_an_orphaned_job_and_its_rerun_do_not_both_write(site):
     process.wait()
     site.run_here("--unlock")
     process = site.start(way)
-    words = site.folder / f"results/logs/train/{label(way)}.log"
+    printed = site.folder / f"results/logs/train/{label(way)}.log"
     message = f"waiting for the end of {platform.node()}, Slurm job {job}"
-    wait(120, "the rerun", lambda: words.exists() and message in words.read_text())
+    wait(120, "the rerun", lambda: printed.exists() and message in printed.read_text())
     site.release(way)
     output = end(process)
     assert process.returncode == 0, output
@@ -197,20 +197,20 @@ def test_an_orphaned_job_and_its_rerun_do_not_both_write(site):
 def test_an_outage_of_the_controller_is_waited_out(site):
     """The training ends meanwhile; it is collected and what depends on it is submitted."""
     way = "no controller"
-    words = site.folder / "outage"
+    printed = site.folder / "outage"
     totals = log(way).replace("log.parquet", "totals.parquet")
-    process = site.start(targets=[totals], output=words)
+    process = site.start(targets=[totals], output=printed)
     wait(120, "a checkpoint", lambda: site.has_checkpoint(way))
     site.cluster.stop_controller()
     try:
         site.release(way)
-        wait(120, "a query", lambda: "Falling back to 'sacct'" in words.read_text())
+        wait(120, "a query", lambda: "Falling back to 'sacct'" in printed.read_text())
         time.sleep(1)  # that fails: there is no accounting
     finally:
         site.cluster.start_controller()
     end(process)
-    assert process.returncode == 0, words.read_text()
-    assert "Slurm does not say how its 1 jobs are" in words.read_text()
+    assert process.returncode == 0, printed.read_text()
+    assert "Slurm does not say how its 1 jobs are" in printed.read_text()
     check(site, way, [0])
     assert (site.folder / totals).exists()
 
@@ -264,7 +264,7 @@ def test_fairseq_itself_is_killed_and_goes_on_bit_for_bit(cluster, tmp_path):
         site.stop()
     assert process.returncode == 0, output
     assert "error: fairseq-train: killed by SIGKILL" in output
-    words = (folder / f"results/logs/train/{label(way)}.log").read_text()
-    (resumed,) = map(int, re.findall(r"Loaded checkpoint .* @ (\d+) updates", words))
+    printed = (folder / f"results/logs/train/{label(way)}.log").read_text()
+    (resumed,) = map(int, re.findall(r"Loaded checkpoint .* @ (\d+) updates", printed))
     assert 10 <= resumed < 300
     assert table(site, way).equals(expected)
