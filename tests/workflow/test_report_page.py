@@ -1,4 +1,5 @@
-import csv
+"""The page in a real browser."""
+
 import shutil
 
 import matplotlib.pyplot as plt
@@ -11,19 +12,12 @@ from browser import chromium
 from closer_look.config import Run
 from closer_look.page.exhibits import Captions, read_figure, read_table
 from closer_look.page.page import TABLES, RunFiles, page
+from explorer_tab import DRAWN, choose, choose_view, complaints, download, go_to, traces
 
 MLM, ESTONIAN, CLM, MT = report_tables.RUNS
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 LAPTOP = {"viewport": {"width": 1280, "height": 800}}
 CAPTION = "**Figure 1.** Contributions of *all* layers, summed. Up lowers the loss.\n"
-DRAWN = """() => [...document.querySelectorAll(".plot")].map(plot => ({
-    title: plot.parentElement.querySelector("h4")?.textContent,
-    x: plot._fullLayout.xaxis.type,
-    range: plot._fullLayout.yaxis.range,
-    traces: plot.data.map(({type, name, x, y, z}) =>
-        ({type, name, x: [...x], y: y && [...y], z: z && z.map(row => [...row])})),
-}))"""
-"""What the explorer shows, as its plots hold it."""
 
 
 @pytest.fixture(scope="module")
@@ -95,49 +89,6 @@ def tab(shared_tab, html):
     go_to(tab, address)
     yield tab
     assert complaints(tab, html) == set()
-
-
-def go_to(tab, address):
-    """Change the part of the address that says what is shown, as a link does."""
-    tab.evaluate(
-        """address => location.hash === address || new Promise(done => {
-            addEventListener("hashchange", done, { once: true });
-            location.hash = address;
-        }).then(() => true)""",
-        address,
-    )
-
-
-def complaints(tab, html):
-    own = (html.as_uri(), "data:", "blob:")
-    return {text for text in tab.complaints if not text.startswith(own)}
-
-
-def choose_view(tab, view):
-    tab.check(f"input[name=view][value={view}]")
-
-
-def choose(tab, name, values):
-    tab.evaluate(
-        """([name, values]) => {
-            for (const box of document.querySelectorAll(`input[name=${name}]`))
-                box.checked = values.includes(box.value);
-            document.getElementById("controls").dispatchEvent(new Event("input"));
-        }""",
-        [name, values],
-    )
-
-
-def traces(tab):
-    """Return the traces of every plot by the plot's title."""
-    return {plot["title"]: plot["traces"] for plot in tab.evaluate(DRAWN)}
-
-
-def download(tab):
-    with tab.expect_download() as waiting:
-        tab.click("#download")
-    with open(waiting.value.path(), encoding="utf-8", newline="") as file:
-        return waiting.value.suggested_filename, list(csv.DictReader(file))
 
 
 def test_the_verdicts_come_first_and_their_texts_are_escaped(tab):
