@@ -15,7 +15,7 @@ os.environ.setdefault("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
 
 # NumPy 2 has it no longer; fairseq asks for it where a sample is a sentence.
 if not hasattr(np, "compat"):
-    np.compat = SimpleNamespace(long=int)
+    vars(np)["compat"] = SimpleNamespace(long=int)
 
 from . import hooks, optimizer  # noqa: E402, F401
 

@@ -1,9 +1,14 @@
 """Batches drawn at random from the text of a fairseq run, apart from those it trains on."""
 
+from typing import Any
+
 import numpy as np
 from fairseq import utils
 from fairseq.data import data_utils
 from fairseq.trainer import Trainer
+
+Batch = dict[str, Any]
+"""A sample as fairseq's `collater` returns it, which its models and criteria take."""
 
 SEED = 0
 """Of fixed batches and of dropout on them: the same in runs with different seeds."""
@@ -48,7 +53,7 @@ class Text:
         """About how many tokens the text has."""
         return round(self._length * len(self._indices))
 
-    def fixed(self, tokens: int, seed: int = SEED, least: int = BATCHES) -> list[dict]:
+    def fixed(self, tokens: int, seed: int = SEED, least: int = BATCHES) -> list[Batch]:
         """Return `least` batches or more with about `tokens` in all, by `seed` which.
 
         They are the same ones each time. Each sample comes once before one comes again.
@@ -64,7 +69,7 @@ class Text:
             batches.append(self._batch(samples, MASKS * (1 + seed) + batch))
         return batches
 
-    def predicted(self, batch: dict) -> int:
+    def predicted(self, batch: Batch) -> int:
         """Return how many tokens a batch predicts: those of its target, if it has one."""
         if "target" not in batch:
             return int(batch["ntokens"])
@@ -75,7 +80,8 @@ class Text:
         """Return how many samples have about so many tokens."""
         return max(1, round(tokens / self._length))
 
-    def _batch(self, samples: np.ndarray, epoch: int) -> dict:
+    def _batch(self, samples: np.ndarray, epoch: int) -> Batch:
         self._dataset.set_epoch(epoch)
-        batch = self._dataset.collater([self._dataset[int(index)] for index in samples])
-        return utils.move_to_cuda(batch) if self._trainer.cuda else batch
+        batch: Batch = self._dataset.collater([self._dataset[int(index)] for index in samples])
+        moved: Batch = utils.move_to_cuda(batch) if self._trainer.cuda else batch
+        return moved

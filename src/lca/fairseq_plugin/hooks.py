@@ -3,11 +3,18 @@
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
+import torch
 from fairseq.trainer import Trainer
+from omegaconf import DictConfig
+from torch import Tensor
 
 from .optimizer import NAMES
 from .session import Session
+
+Method = Callable[..., Any]
+"""Of fairseq, which has no types."""
 
 STATE = "lca"
 """What of a checkpoint's extra state is ours."""
@@ -29,11 +36,11 @@ def install() -> None:
         setattr(Trainer, hook.__name__, _wrap(getattr(Trainer, hook.__name__), hook))
 
 
-def _wrap(method: Callable, hook: Callable) -> Callable:
+def _wrap(method: Method, hook: Method) -> Method:
     """Return `method`, or with LCA `hook(method, trainer, ...)`, which calls it."""
 
     @functools.wraps(method)
-    def wrapped(trainer: Trainer, *args, **kwargs):
+    def wrapped(trainer: Trainer, *args: Any, **kwargs: Any) -> Any:
         if trainer.cfg.optimizer._name not in NAMES:
             return method(trainer, *args, **kwargs)
         return hook(method, trainer, *args, **kwargs)
@@ -41,7 +48,7 @@ def _wrap(method: Callable, hook: Callable) -> Callable:
     return wrapped
 
 
-def _build_optimizer(method: Callable, trainer: Trainer) -> None:
+def _build_optimizer(method: Method, trainer: Trainer) -> None:
     """Attach the blocks to every optimizer that fairseq builds; begin with the first."""
     _refuse_unsupported(trainer.cfg)
     method(trainer)
@@ -50,7 +57,7 @@ def _build_optimizer(method: Callable, trainer: Trainer) -> None:
         trainer.lca = Session(trainer)
 
 
-def load_checkpoint(method: Callable, trainer: Trainer, *args, **kwargs):
+def load_checkpoint(method: Method, trainer: Trainer, *args: Any, **kwargs: Any) -> Any:
     """Begin the log, or go on with it after the update that was restored."""
     extra_state = method(trainer, *args, **kwargs)
     _ = trainer.optimizer  # builds it, if nothing has yet
@@ -58,14 +65,16 @@ def load_checkpoint(method: Callable, trainer: Trainer, *args, **kwargs):
     return extra_state
 
 
-def save_checkpoint(method: Callable, trainer: Trainer, filename: str, extra_state: dict):
+def save_checkpoint(
+    method: Method, trainer: Trainer, filename: str, extra_state: dict[str, Any]
+) -> Any:
     """Close the part first: no checkpoint without the rows up to its update. Keep what the log
     goes on with."""
     state = trainer.lca.close_part()
     return method(trainer, filename, extra_state | {STATE: state and tuple(state)})
 
 
-def train_step(method: Callable, trainer: Trainer, *args, **kwargs):
+def train_step(method: Method, trainer: Trainer, *args: Any, **kwargs: Any) -> Any:
     """Announce the update; count the steps that an overflow made fairseq skip."""
     before = trainer.get_num_updates()
     trainer.lca.before_update()
@@ -75,14 +84,14 @@ def train_step(method: Callable, trainer: Trainer, *args, **kwargs):
     return result
 
 
-def clip_grad_norm(method: Callable, trainer: Trainer, clip_norm: float):
+def clip_grad_norm(method: Method, trainer: Trainer, clip_norm: float) -> Tensor:
     """Tell the optimizer how the gradient is scaled; LCA itself is of the unclipped one."""
     norm = _finite_norm(method, trainer, clip_norm)
     trainer.lca.optimizer.clip_coefficient = _clip_coefficient(trainer, norm, clip_norm)
     return norm
 
 
-def _clip_coefficient(trainer: Trainer, norm, clip_norm: float) -> float:
+def _clip_coefficient(trainer: Trainer, norm: Tensor, clip_norm: float) -> float:
     """Return what fairseq multiplied the gradient by, as `utils.clip_grad_norm_` and, for fp16,
     `FP16Optimizer.clip_grad_norm` do."""
     if not clip_norm > 0:
@@ -93,8 +102,12 @@ def _clip_coefficient(trainer: Trainer, norm, clip_norm: float) -> float:
 
 
 def _reduce_and_log_stats(
-    method: Callable, trainer: Trainer, logging_outputs, sample_size, grad_norm=None
-):
+    method: Method,
+    trainer: Trainer,
+    logging_outputs: list[dict[str, Any]],
+    sample_size: Tensor | float,
+    grad_norm: Tensor | None = None,
+) -> Any:
     """Record the update that fairseq is about to log. Validation has no gradient norm."""
     if grad_norm is not None:
         loss = sum(float(output["loss"]) for output in logging_outputs)
@@ -112,7 +125,7 @@ def _check_record(trainer: Trainer, loss: float) -> None:
         _check_finite(update, f"the loss change ({lag})", change)
 
 
-def _finite_norm(method: Callable, trainer: Trainer, clip_norm: float):
+def _finite_norm(method: Method, trainer: Trainer, clip_norm: float) -> Tensor:
     """Return fairseq's gradient norm. Raises `ArithmeticError` where the training has diverged.
 
     Not what fairseq raises, a `FloatingPointError`: it would look for the layer with hooks that
@@ -121,9 +134,9 @@ def _finite_norm(method: Callable, trainer: Trainer, clip_norm: float):
     """
     update = trainer.get_num_updates() + 1
     try:
-        norm = method(trainer, clip_norm)
+        norm: Tensor = method(trainer, clip_norm)
     except FloatingPointError:  # at the smallest loss scale
-        norm = math.nan
+        norm = torch.tensor(math.nan)
     _check_finite(update, "the gradient", float(norm))
     return norm
 
@@ -137,7 +150,7 @@ def _check_finite(update: int, what: str, value: float) -> None:
         )
 
 
-def _refuse_unsupported(cfg) -> None:
+def _refuse_unsupported(cfg: DictConfig) -> None:
     """Raise `ValueError` for settings under which gradients or parameters are not whole float32."""
     unsupported = {
         "--ddp-backend fully_sharded": cfg.distributed_training.ddp_backend == "fully_sharded",

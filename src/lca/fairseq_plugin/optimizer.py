@@ -1,11 +1,14 @@
 """Registers optimizers of `lca.optimizers` as fairseq's `lca_adam` and `lca_sgd`."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from fairseq.dataclass import FairseqDataclass
 from fairseq.optim import FairseqOptimizer, register_optimizer
 from fairseq.optim.adam import FairseqAdam, FairseqAdamConfig
 from omegaconf import II, MISSING
+from torch import Tensor
 
 from lca import optimizers
 
@@ -56,7 +59,7 @@ class LcaAdam(FairseqAdam):
 
     supports_flat_params = True
 
-    def __init__(self, cfg: LcaAdamConfig, params) -> None:
+    def __init__(self, cfg: LcaAdamConfig, params: Iterable[Tensor]) -> None:
         FairseqOptimizer.__init__(self, cfg)
         self._optimizer = optimizers.FairseqAdam(params, **self.optimizer_config)
 
@@ -67,12 +70,12 @@ class LcaSGD(FairseqOptimizer):
 
     supports_flat_params = True
 
-    def __init__(self, cfg: LcaSGDConfig, params) -> None:
+    def __init__(self, cfg: LcaSGDConfig, params: Iterable[Tensor]) -> None:
         super().__init__(cfg)
         self._optimizer = optimizers.SGD(params, **self.optimizer_config)
 
     @property
-    def optimizer_config(self) -> dict:
+    def optimizer_config(self) -> dict[str, Any]:
         """What the command line says, also of an optimizer that is restored."""
         return {
             "lr": self.cfg.lr[0],

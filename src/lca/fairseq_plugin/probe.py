@@ -7,6 +7,7 @@ neither mixed precision nor the state of the training has an influence, or is in
 import copy
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -17,7 +18,7 @@ from lca.blocks import Partition
 from lca.integral import Integral, integrate
 from lca.trapezoid import GROUPS, trapezoid
 
-from .batches import SEED, Text
+from .batches import SEED, Batch, Text
 
 SEED_OF_TEXT = 1
 """Of the trapezoid: other text than what its sum is held against."""
@@ -55,7 +56,7 @@ class Copy:
 
     @torch.no_grad()
     def losses(
-        self, values: Sequence[Tensor], batches: Sequence[dict], dropout: int | None = None
+        self, values: Sequence[Tensor], batches: Sequence[Batch], dropout: int | None = None
     ) -> list[Loss]:
         """Return the loss of each batch; with dropout, whose masks follow from the seed `dropout`,
         or without (None)."""
@@ -63,7 +64,7 @@ class Copy:
 
     @torch.enable_grad()
     def loss_and_gradients(
-        self, values: Sequence[Tensor], batches: Sequence[dict], dropout: int | None = None
+        self, values: Sequence[Tensor], batches: Sequence[Batch], dropout: int | None = None
     ) -> tuple[float, list[Tensor]]:
         """Return the mean loss in nats per predicted token and its gradients, flat."""
         for parameter in self._parameters:
@@ -72,7 +73,7 @@ class Copy:
         return loss / tokens, [p.grad.reshape(-1) / tokens for p in self._parameters]
 
     def _losses(
-        self, values: Sequence[Tensor], batches: Sequence[dict], dropout: int | None
+        self, values: Sequence[Tensor], batches: Sequence[Batch], dropout: int | None
     ) -> list[Loss]:
         """Return the losses; add up gradients if enabled."""
         with torch.no_grad():
@@ -117,15 +118,13 @@ class Probe:
         self, model: Copy, before: Sequence[Tensor], after: Sequence[Tensor]
     ) -> dict[str, Integral]:
         """Return the integrals of an update by set, without dropout."""
+
+        def evaluate(name: str, values: Sequence[Tensor]) -> tuple[float, list[Tensor]]:
+            return self._evaluate(name, model, values, values is after)
+
+        settings = self._partition, INTERVALS, TOLERANCE
         return {
-            name: integrate(
-                lambda values, name=name: self._evaluate(name, model, values, values is after),
-                before,
-                after,
-                self._partition,
-                INTERVALS,
-                TOLERANCE,
-            )
+            name: integrate(partial(evaluate, name), before, after, *settings)
             for name in self.batches
         }
 

@@ -1,8 +1,10 @@
 """What LCA does beside a fairseq training: measure and record its updates."""
 
 from functools import partial
+from typing import Any
 
 from fairseq.trainer import Trainer
+from omegaconf import DictConfig
 from torch import Tensor
 
 from lca import LAGS
@@ -35,7 +37,8 @@ class Session:
     @property
     def optimizer(self) -> LcaOptimizer:
         """The optimizer itself, which mixed precision wraps once more."""
-        return self._trainer.optimizer.optimizer
+        optimizer: LcaOptimizer = self._trainer.optimizer.optimizer
+        return optimizer
 
     @property
     def loss_scale(self) -> float:
@@ -69,9 +72,10 @@ class Session:
             cfg = self._trainer.cfg
             every, most = cfg.optimizer.lca_trapezoid_every, cfg.optimization.max_update
             self._strides = Strides(every, most - EXTRA_UPDATES if most else None)
-            is_continued = state is not None and update > 0  # and not begun anew from its model
-            values = self.optimizer.values()
-            self._stride = Stride(*state) if is_continued else Stride.begin(update, values)
+            if state is not None and update > 0:  # and not begun anew from its model
+                self._stride = Stride(*state)
+            else:
+                self._stride = Stride.begin(update, self.optimizer.values())
 
     def close_part(self) -> Stride | None:
         """Write the rows so far; return the state to be kept beside the trainer's."""
@@ -105,24 +109,32 @@ class Session:
             "overflows": self._overflows,
         }
         allocations = dict(self.optimizer.allocations)
-        ends_stride = self.trapezoid and self._strides.end_at(facts["update"])
-        model = Copy(self._trainer) if ends_stride or self._before is not None else None
-        if self._before is not None:
-            self._measure(model, facts, allocations)
-        if ends_stride:
-            self._end_stride(model, facts, allocations)
+        ends_stride = self.trapezoid is not None and self._strides.end_at(facts["update"])
+        if ends_stride or self._before is not None:
+            model = Copy(self._trainer)
+            if self._before is not None:
+                self._measure(model, self._before, facts, allocations)
+            if ends_stride:
+                self._end_stride(model, facts, allocations)
         self.recorder.record(facts, allocations)
         self._overflows, self._before = 0, None
 
-    def _measure(self, model: Copy, facts: dict, allocations: dict[str, Tensor]) -> None:
-        """Add what the probe finds of this update."""
-        before, after = self._before, self.optimizer.values()
+    def _measure(
+        self,
+        model: Copy,
+        before: list[Tensor],
+        facts: dict[str, Any],
+        allocations: dict[str, Tensor],
+    ) -> None:
+        """Add what the probe finds of this update, which began at the parameters `before`."""
+        assert self.probe is not None  # or they would not have been kept
+        after = self.optimizer.values()
         check_total(
             allocations["own_batch"],
             self.optimizer.gradients(),
             before,
             after,
-            self.optimizer.clip_coefficient,
+            float(self.optimizer.clip_coefficient),
         )
         for name, found in self.probe.integrate(model, before, after).items():
             allocations[f"probe_{name}"] = found.allocation
@@ -132,8 +144,11 @@ class Session:
             facts |= _of_losses("before", self.probe.losses_with_dropout(model, before))
         facts |= _of_losses("after", self.probe.losses_with_dropout(model, after))
 
-    def _end_stride(self, model: Copy, facts: dict, allocations: dict[str, Tensor]) -> None:
+    def _end_stride(
+        self, model: Copy, facts: dict[str, Any], allocations: dict[str, Tensor]
+    ) -> None:
         """Add what the stride did that this update ends, and begin the next."""
+        assert self.trapezoid is not None and self._stride is not None  # since `resume`
         update, values = facts["update"], self.optimizer.values()
         measure = partial(self.trapezoid.measure, model)
         found, allocations["trapezoid"] = self._stride.end(update, values, measure)
@@ -147,12 +162,12 @@ class Session:
         return self.probe is not None and (update == 1 or update % every == 0)
 
 
-def _of_losses(when: str, losses: list[Loss]) -> dict:
+def _of_losses(when: str, losses: list[Loss]) -> dict[str, Any]:
     """Return the facts of losses with dropout: their mean over tokens, and that of each batch."""
     nats, tokens = map(sum, zip(*losses, strict=True))
     by_batch = [loss.nats / loss.tokens for loss in losses]
     return {f"dropout/{when}": nats / tokens, f"dropout/{when}_by_batch": by_batch}
 
 
-def _precision(cfg) -> str:
+def _precision(cfg: DictConfig) -> str:
     return "fp16" if cfg.common.fp16 else "bf16" if cfg.common.bf16 else "fp32"
