@@ -83,10 +83,23 @@ FEED_FORWARD = {
 }
 """The same of the feed-forward network; w1 is the gate where it is gated, by w3."""
 
-INTERLEAVED = ("GPTNeoXAttention", "BloomAttention")
+INTERLEAVED = (
+    "BloomAttention",
+    "GPTNeoXAttention",
+    "GPTNeoXJapaneseAttention",
+    "MiniMaxLightningAttention",
+    "PersimmonAttention",
+)
 """Attentions whose fused rows are query, key and value of the first head, of the second, ..."""
 
-UNKNOWN_LAYOUT = ("FalconAttention", "GPTBigCodeAttention", "CodeGenAttention")
+IN_TURN = ("Phi3Attention", "Phi4MultimodalAttention")
+"""Attentions whose fused rows are all queries, all keys, all values, whatever they are called."""
+
+TWO_LAYOUTS = ("qkv_proj", "query_key_value")
+"""Fused projections that some models lay out in the one way, some in the other, some in a third:
+they stay one block, but in attentions listed above."""
+
+UNKNOWN_LAYOUT = ("GPTBigCodeAttention",)
 """Attentions whose fused rows depend on the model's settings: they stay one block."""
 
 HEADS = ["num_heads", "num_attention_heads", "n_heads", "n_head", "nhead", "num_q_heads", "heads"]
@@ -276,7 +289,7 @@ class _Reader:
         root = self._attention(name)
         if root is not None:
             parts = _components(PROJECTIONS, around if called.isdigit() else called)
-            return self._of_attention(root, parts, parameter, rows) if parts else None
+            return self._of_attention(root, called, parts, parameter, rows) if parts else None
         parts = _components(FEED_FORWARD, around if called == "dense" else called)
         parts = parts or self._in_sequence(path)
         if parts == ("w3",) and not self._is_gated(path):
@@ -301,7 +314,7 @@ class _Reader:
         return any(_components(FEED_FORWARD, child) == ("w1",) for child, _ in beside)
 
     def _of_attention(
-        self, root: str, parts: tuple[str, ...], parameter: Tensor, rows: int
+        self, root: str, called: str, parts: tuple[str, ...], parameter: Tensor, rows: int
     ) -> Placement:
         """Return the runs of an attention's projection: heads are rows, those of `out` columns."""
         attention = self.modules[self.attentions[root]]
@@ -312,7 +325,7 @@ class _Reader:
         size, prefix = parameter.shape[axis], "cross_" if self._is_cross(root) else ""
         heads = self._heads(self.attentions[root], parts, size)
         named = tuple(prefix + part for part in parts)
-        if is_fused and (kind in UNKNOWN_LAYOUT or not heads):
+        if is_fused and (not heads or _is_of_unknown_layout(kind, called)):
             return _whole("_".join(named), parameter)
         if not heads:
             return _divided([Run(named[0], size)], parameter, axis)
@@ -387,6 +400,12 @@ def _is_attention(module: nn.Module) -> bool:
         "query" in _components(PROJECTIONS, name) and getattr(weight, "ndim", 0) == 2
         for name, weight in weights.items()
     )
+
+
+def _is_of_unknown_layout(kind: str, called: str) -> bool:
+    """Tell whether nothing says how the fused projection of this name is laid out."""
+    is_listed = kind in INTERLEAVED or kind in IN_TURN
+    return kind in UNKNOWN_LAYOUT or (called in TWO_LAYOUTS and not is_listed)
 
 
 def _root(attention: str) -> str:

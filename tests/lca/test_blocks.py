@@ -179,6 +179,17 @@ def test_the_names_of_a_model_do_not_depend_on_what_wraps_it():
     assert heads(nn.DataParallel(model)) == heads(torch.compile(model)) == heads(model)
 
 
+@pytest.mark.parametrize("name", ["qkv_proj", "query_key_value"])
+def test_a_matrix_that_may_be_laid_out_in_two_ways_is_not_divided(name):
+    attention = Attention()
+    attention.add_module(name, attention.c_attn)
+    del attention.c_attn
+    found = heads(stacked(attn=attention))
+    assert found["model.1.query_key_value"] == 1
+    assert found["model.1.out"] == 4
+    assert "model.1.query" not in found
+
+
 def test_two_attentions_of_a_layer_are_told_apart():
     found = heads(stacked(time=nn.MultiheadAttention(16, 4), space=nn.MultiheadAttention(16, 2)))
     assert found["model.1.query:time"] == 4

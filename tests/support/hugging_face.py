@@ -48,6 +48,9 @@ MODELS = {
     # Not asked for by name, but each laid out in a way of its own.
     "phi3": lambda: hf.Phi3ForCausalLM(hf.Phi3Config(**_GROUPED | {"pad_token_id": 0})),
     "gpt_neox": lambda: hf.GPTNeoXForCausalLM(hf.GPTNeoXConfig(**_SIZES)),
+    "persimmon": lambda: hf.PersimmonForCausalLM(
+        hf.PersimmonConfig(**_SIZES | {"pad_token_id": 0}, qk_layernorm=False)
+    ),
     "distilbert": lambda: hf.DistilBertForMaskedLM(
         hf.DistilBertConfig(
             dim=DIM, n_layers=LAYERS, n_heads=HEADS, hidden_dim=FFN, vocab_size=VOCABULARY
