@@ -285,7 +285,7 @@ class _Reader:
             return None
         called = path[-1] if last == "weight" and path else last
         around = path[-2] if len(path) > 1 else ""
-        rows = 1 if type(owner).__name__ == "Conv1D" else 0  # Hugging Face's is a transposed Linear
+        rows = _rows(owner)
         root = self._attention(name)
         if root is not None:
             parts = _components(PROJECTIONS, around if called.isdigit() else called)
@@ -340,26 +340,51 @@ class _Reader:
     def _heads(self, attention: str, parts: tuple[str, ...], size: int) -> list[int] | None:
         """Return how many heads each of `parts` has, which share `size` rows; None if unknown.
 
-        Keys and values may have fewer than queries (Ainslie et al. 2023): as many as fit their
-        matrix, all heads being of one size; where fused, as the attention or its configuration say.
+        The heads of queries and keys are of one size. Keys may have fewer of them (Ainslie et al.
+        2023): as many as fit their matrix, or else as the attention or its configuration say.
+        Values have as many as keys, of any size, and `out` takes those of all queries' heads.
         """
+        sizes = self._sizes(attention)
         queries = self._attribute(f"{attention}.", HEADS)
-        head_size = self._head_size(attention, queries)
-        if len(parts) == 1 and head_size and size % head_size == 0:
-            return [size // head_size]
+        head_size = self._head_size(attention, queries, sizes)
         keys = self._attribute(f"{attention}.", KEY_VALUE_HEADS) or queries
+        of_keys = size // 2 if parts == ("key", "value") else sizes.get("key")
+        if head_size:
+            queries = queries or sizes.get("query", 0) // head_size
+            keys = of_keys // head_size if of_keys else keys
+        if not queries or not keys:
+            return None
         numbers = [queries if part in ("query", "out") else keys for part in parts]
-        known = [number for number in numbers if number]
-        return known if len(known) == len(numbers) and size % sum(known) == 0 else None
+        if parts == ("value",) or not head_size:
+            return numbers if size % sum(numbers) == 0 else None
+        if parts == ("out",):
+            head_size = sizes["value"] // keys if "value" in sizes else size // queries
+        return numbers if size == sum(numbers) * head_size else None
 
-    def _head_size(self, attention: str, queries: int | None) -> int | None:
-        """Return the size of an attention's heads: of its queries, or else as it says."""
+    def _sizes(self, attention: str) -> dict[str, int]:
+        """Return the rows of an attention's own projections that are not fused, and the columns of
+        `out`."""
         module = self.modules[attention]
-        for child, projection in module.named_children():
-            if queries and _components(PROJECTIONS, child) == ("query",):
-                rows = projection.weight.shape[1 if type(projection).__name__ == "Conv1D" else 0]
-                return rows // queries if rows % queries == 0 else None
-        return next((getattr(module, name) for name in HEAD_SIZES if hasattr(module, name)), None)
+        held = [
+            (name, child, getattr(child, "weight", None)) for name, child in module.named_children()
+        ]
+        held += [(name, module, p) for name, p in module.named_parameters(recurse=False)]
+        sizes = {}
+        for name, owner, weight in held:
+            parts = _components(PROJECTIONS, name)
+            if len(parts) == 1 and weight is not None and weight.ndim == 2:
+                sizes[parts[0]] = weight.shape[_rows(owner) ^ (parts == ("out",))]
+        return sizes
+
+    def _head_size(self, attention: str, queries: int | None, sizes: dict[str, int]) -> int | None:
+        """Return the size of an attention's heads: as it says, or of its queries; where they are
+        fused, of what `out` takes."""
+        module = self.modules[attention]
+        for size in (getattr(module, name, None) for name in HEAD_SIZES):
+            if isinstance(size, int):
+                return size
+        size = sizes.get("query") or sizes.get("out")
+        return size // queries if size and queries and size % queries == 0 else None
 
     def _attribute(self, name: str, names: Iterable[str]) -> int | None:
         """Return the first of these attributes of the innermost module around, or its `config`."""
@@ -400,6 +425,11 @@ def _is_attention(module: nn.Module) -> bool:
         "query" in _components(PROJECTIONS, name) and getattr(weight, "ndim", 0) == 2
         for name, weight in weights.items()
     )
+
+
+def _rows(owner: nn.Module) -> int:
+    """Return the dimension of a module's outputs: Hugging Face's Conv1D is a transposed Linear."""
+    return 1 if type(owner).__name__ == "Conv1D" else 0
 
 
 def _is_of_unknown_layout(kind: str, called: str) -> bool:

@@ -210,6 +210,47 @@ def test_two_towers_are_told_apart():
     assert {"a.encoder.1.key", "b.encoder.1.key"} <= names.keys()
 
 
+def number_of_heads(**matrices):
+    """Return the heads of an attention of 4 with such matrices, (rows, columns), by component."""
+    attention = nn.Module()
+    attention.num_heads = 4
+    for name, (rows, columns) in matrices.items():
+        attention.add_module(name, nn.Linear(columns, rows, bias=False))
+    return {name.split(".")[-1]: number for name, number in heads(attention).items()}
+
+
+def test_values_have_as_many_heads_as_keys_whatever_their_size():
+    """As in DeepSeek's attention, whose keys have the positions in addition."""
+    sizes = dict(q_proj=(32, 16), k_proj=(16, 16), v_proj=(8, 16), o_proj=(16, 16))
+    assert number_of_heads(**sizes) == {"query": 4, "key": 2, "value": 2, "out": 4}
+    sizes = dict(q_proj=(32, 16), k_proj=(32, 16), v_proj=(48, 16), o_proj=(16, 48))
+    assert set(number_of_heads(**sizes).values()) == {4}
+
+
+def test_keys_and_values_in_one_matrix_have_heads_as_large_as_queries():
+    found = number_of_heads(q_proj=(16, 16), to_kv=(8, 16), o_proj=(16, 16))
+    assert found == {"query": 4, "key": 1, "value": 1, "out": 4}
+
+
+def test_what_does_not_fit_the_size_of_a_head_is_not_divided():
+    """Keys of one head beside queries of four; columns of `out` that no head makes."""
+    found = number_of_heads(c_attn=(24, 16), c_proj=(16, 16))
+    assert found == {"query_key_value": 1, "out": 4}
+    found = number_of_heads(q_proj=(16, 16), k_proj=(16, 16), v_proj=(16, 16), o_proj=(16, 32))
+    assert found == {"query": 4, "key": 4, "value": 4, "out": 1}
+
+
+def test_queries_that_hold_a_gate_do_not_change_the_heads_of_keys():
+    """As in Qwen3-Next, where the size of a head is said."""
+    attention = Grouped()
+    attention.head_dim = 4
+    attention.q_proj = nn.Linear(16, 32)
+    found = heads(attention)
+    assert {name.split(".")[-1]: found[name] for name in found if "bias" not in name} == {
+        **{"query": 1, "key": 2, "value": 2, "out": 4}
+    }
+
+
 def test_an_attention_without_a_number_of_heads_is_one_block_for_each_matrix():
     model = Grouped()
     del model.num_heads
