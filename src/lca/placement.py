@@ -68,8 +68,12 @@ PROJECTIONS = {
     ("query",): "q_proj query q q_lin q_attn query_proj to_q wq c_q q_linear q_proj_weight",
     ("key",): "k_proj key k k_lin key_proj to_k wk c_k k_linear k_proj_weight",
     ("value",): "v_proj value v v_lin value_proj to_v wv c_v v_linear v_proj_weight",
-    ("out",): "out_proj o_proj out o out_lin to_out wo c_proj dense proj linear_out",
-    ("query", "key", "value"): "in_proj_weight c_attn qkv qkv_proj Wqkv to_qkv query_key_value",
+    ("out",): "out_proj o_proj out o out_lin to_out wo c_proj dense proj linear_out output",
+    (
+        "query",
+        "key",
+        "value",
+    ): "in_proj_weight c_attn qkv qkv_proj Wqkv to_qkv query_key_value in_proj",
     ("key", "value"): "kv kv_proj to_kv Wkv",
 }
 """What the projections of an attention are called in fairseq, PyTorch, Hugging Face's models, timm,
@@ -85,6 +89,7 @@ FEED_FORWARD = {
 
 INTERLEAVED = (
     "BloomAttention",
+    "DisentangledSelfAttention",
     "GPTNeoXAttention",
     "GPTNeoXJapaneseAttention",
     "MiniMaxLightningAttention",
@@ -116,7 +121,7 @@ HEAD_SIZES = [
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 _ONE_EACH = {part for table in (PROJECTIONS, FEED_FORWARD) for parts in table for part in parts}
 _EMBEDDINGS = re.compile(r"emb|^wte$|^wpe$|^shared$|^(cls|mask|dist|class)_token$|^conv\d$", re.I)
-_POSITIONS = re.compile(r"pos|^wpe$|^rel_|relative", re.I)
+_POSITIONS = re.compile(r"pos|^wpe$|^rel_(?!att)|relative", re.I)
 _NORM = re.compile(r"norm|^ln(_|\d|$)|_ln$", re.I)
 _CROSS = re.compile(r"cross|encoder_attn|enc_?dec", re.I)
 _OUTPUT = re.compile(
@@ -256,7 +261,8 @@ class _Reader:
         """Return the component of a parameter outside of layers that is no projection."""
         *path, last = name.split(".")
         module, called = self.modules[".".join(path)], (path or [last])[-1]
-        if any(_OUTPUT.fullmatch(part) for part in (*path, last)):
+        items = [item for item in _around(name) if "." in item and self._is_item(item)]
+        if any(map(_OUTPUT.fullmatch, (items[-1] if items else name).split("."))):
             return "output"
         if _is_norm(module, called):
             return "norms"
@@ -290,6 +296,8 @@ class _Reader:
         if root is not None:
             parts = _components(PROJECTIONS, around if called.isdigit() else called)
             return self._of_attention(root, called, parts, parameter, rows) if parts else None
+        if any("att" in part.lower() for part in self._within_layer(name).split(".")[:-1]):
+            return None  # an attention of another kind
         parts = _components(FEED_FORWARD, around if called == "dense" else called)
         parts = parts or self._in_sequence(path)
         if parts == ("w3",) and not self._is_gated(path):
@@ -421,9 +429,10 @@ def _is_attention(module: nn.Module) -> bool:
     """Tell whether a module itself holds a matrix that makes queries."""
     weights = {name: getattr(child, "weight", None) for name, child in module.named_children()}
     weights |= dict(module.named_parameters(recurse=False))
-    return any(
+    return type(module).__name__ in INTERLEAVED or any(
         "query" in _components(PROJECTIONS, name) and getattr(weight, "ndim", 0) == 2
         for name, weight in weights.items()
+        if name != "in_proj"  # Mamba's, too, is called so
     )
 
 
@@ -441,11 +450,8 @@ def _is_of_unknown_layout(kind: str, called: str) -> bool:
 def _root(attention: str) -> str:
     """Return the module that an attention is the heart of, as Bert's `attention.self`."""
     around, _, name = attention.rpartition(".")
-    return (
-        around
-        if name in ("self", "attention") and "att" in around.rpartition(".")[2]
-        else attention
-    )
+    is_heart = name in ("self", "attention") or name.endswith("self_attn")
+    return around if is_heart and "att" in around.rpartition(".")[2] else attention
 
 
 def _is_norm(module: nn.Module, called: str) -> bool:

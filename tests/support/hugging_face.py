@@ -48,6 +48,9 @@ MODELS = {
     # Not asked for by name, but each laid out in a way of its own.
     "phi3": lambda: hf.Phi3ForCausalLM(hf.Phi3Config(**_GROUPED | {"pad_token_id": 0})),
     "gpt_neox": lambda: hf.GPTNeoXForCausalLM(hf.GPTNeoXConfig(**_SIZES)),
+    "deberta": lambda: hf.DebertaForMaskedLM(
+        hf.DebertaConfig(**_BERT, relative_attention=True, pos_att_type=["c2p", "p2c"])
+    ),
     "persimmon": lambda: hf.PersimmonForCausalLM(
         hf.PersimmonConfig(**_SIZES | {"pad_token_id": 0}, qk_layernorm=False)
     ),
@@ -57,6 +60,22 @@ MODELS = {
         )
     ),
 }
+
+UNLIKE_OTHERS = {
+    "fnet": lambda: hf.FNetForMaskedLM(hf.FNetConfig(**_BERT)),
+    "xlnet": lambda: hf.XLNetLMHeadModel(
+        hf.XLNetConfig(d_model=DIM, n_layer=LAYERS, n_head=HEADS, d_inner=FFN, vocab_size=16)
+    ),
+    "led": lambda: hf.LEDForConditionalGeneration(
+        hf.LEDConfig(
+            d_model=DIM,
+            **{f"{stack}_layers": LAYERS for stack in ("encoder", "decoder")},
+            **{f"{stack}_attention_heads": HEADS for stack in ("encoder", "decoder")},
+            vocab_size=VOCABULARY,
+        )
+    ),
+}
+"""Models that have layers or attentions of another kind."""
 
 
 def model(name: str) -> nn.Module:
