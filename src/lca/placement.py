@@ -125,7 +125,7 @@ _POSITIONS = re.compile(r"pos|^wpe$|^rel_(?!att)|relative", re.I)
 _NORM = re.compile(r"norm|^ln(_|\d|$)|_ln$", re.I)
 _CROSS = re.compile(r"cross|encoder_attn|enc_?dec", re.I)
 _OUTPUT = re.compile(
-    r"(\w*lm_)?heads?|output\w*|cls|classifier|pre_classifier|score|pooler|predictions|embed_out|"
+    r"(\w+_)?(heads?|classifier|predictions|predictor|score)|output\w*|cls|pooler|embed_out|"
     r"generator\w*|vocab_\w+|\w+_outputs|(text|visual)_projection|logit_\w+|unembed\w*"
 )
 
@@ -152,10 +152,15 @@ class _Reader:
     def __init__(self, model: nn.Module) -> None:
         self.modules = dict(model.named_modules())
         self.matrices = [name for name, p in model.named_parameters() if p.ndim > 1]
+        self.embedded = {
+            id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)
+        }
+        """The matrices of embeddings, with which what makes the output is tied."""
         self.attentions = {
             _root(name): name for name, module in self.modules.items() if _is_attention(module)
         }
-        lists = {self._layer_around(root).rpartition(".")[0] for root in self._in_lists()}
+        self.in_lists = [root for root in self.attentions if self._layer_around(root)]
+        lists = {self._layer_around(root).rpartition(".")[0] for root in self.in_lists}
         stacks = {name: self._stack(name) for name in lists}
         often = Counter(stacks.values())
         self.stacks = {  # two towers, such as of text and images, are told apart by their names
@@ -217,9 +222,6 @@ class _Reader:
         runs = [Run(part, shape[axis] // parts, heads, 0, heads) for part in rule.components]
         return _divided(runs, parameter, axis)._replace(stack=stack, layer=layer)
 
-    def _in_lists(self) -> list[str]:
-        return [root for root in self.attentions if self._layer_around(root)]
-
     def _layer_around(self, root: str) -> str:
         """Return the innermost item of a list that holds this attention and other matrices."""
         items = [name for name in (root, *_around(root)) if self._is_item(name)]
@@ -248,21 +250,42 @@ class _Reader:
         return next((module for module in (*_around(name), "") if module in self.attentions), None)
 
     def _stack(self, name: str) -> str:
-        """Return "encoder" or "decoder" as a name or the kind of a module says; else "model"."""
-        named = [part for part in name.split(".") if part in ("encoder", "decoder")]
-        if named:
-            return named[-1]
-        for module in (self.modules.get(part) for part in (name, *_around(name), "")):
+        """Return "encoder" or "decoder" as a name or the kind of a module says; else "model".
+
+        What makes the output is called a decoder as well: by a head, or as a single linear map.
+        """
+        name = self._before_output(name)
+        around = [(m, self.modules[m]) for m in (name, *_around(name), "") if m in self.modules]
+        for called, module in around:
+            stack = called.rpartition(".")[2]
+            if stack in ("encoder", "decoder") and any(module.children()):
+                return stack
+        for _, module in around:
             if isinstance(module, nn.TransformerEncoder | nn.TransformerDecoder):
                 return type(module).__name__.removeprefix("Transformer").lower()
         return "model"
+
+    def _before_output(self, name: str) -> str:
+        """Return a name up to the part that says that it makes the output; all of it without one.
+
+        What holds layers is not that, whatever it is called.
+        """
+        parts = name.split(".")
+        for end, part in enumerate(parts):
+            makes_output = ".".join(parts[: end + 1])
+            holds_layers = any(root.startswith(f"{makes_output}.") for root in self.in_lists)
+            if _OUTPUT.fullmatch(part) and not holds_layers:
+                return ".".join(parts[:end])
+        return name
 
     def _outside_layers(self, name: str) -> str | None:
         """Return the component of a parameter outside of layers that is no projection."""
         *path, last = name.split(".")
         module, called = self.modules[".".join(path)], (path or [last])[-1]
         items = [item for item in _around(name) if "." in item and self._is_item(item)]
-        if any(map(_OUTPUT.fullmatch, (items[-1] if items else name).split("."))):
+        around = items[-1] if items else name
+        is_tied = last == "bias" and id(getattr(module, "weight", None)) in self.embedded
+        if is_tied or self._before_output(around) != around:
             return "output"
         if _is_norm(module, called):
             return "norms"

@@ -204,6 +204,13 @@ def test_layers_outside_of_a_list_do_not_share_the_blocks_of_their_matrices():
     assert found["model.0.key:first.attn.c_attn"] == found["model.0.key:then.attn.c_attn"] == 4
 
 
+def test_what_holds_the_layers_does_not_make_the_output_whatever_it_is_called():
+    found = heads(
+        nn.ModuleDict({"classifier": stacked(attn=Attention()), "head": nn.Linear(16, 3)})
+    )
+    assert found["model.0.embeddings"] == found["model.0.output"] == 1
+
+
 def test_two_towers_are_told_apart():
     towers = {name: nn.ModuleDict({"encoder": stacked(attn=Attention())}) for name in ("a", "b")}
     names = heads(nn.ModuleDict(towers))

@@ -40,6 +40,14 @@ def test_every_parameter_has_a_place_in_a_layer_or_around_them(name):
     assert len({block.name for block in part.blocks}) == len(part.blocks)
 
 
+@pytest.mark.parametrize("name", ["roberta-head", "electra", "modernbert"])
+def test_what_makes_the_output_is_told_by_its_name_or_its_matrix(name):
+    """Which may be tied with that of the embeddings, and is called a decoder by some."""
+    names = {block.name for block in partition(hugging_face.UNLIKE_OTHERS[name]()).blocks}
+    assert "model.0.output" in names
+    assert not [name for name in names if name.startswith(("other", "decoder"))]
+
+
 @pytest.mark.parametrize(
     ("name", "parameter", "expected"),
     [

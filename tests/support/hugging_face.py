@@ -62,6 +62,9 @@ MODELS = {
 }
 
 UNLIKE_OTHERS = {
+    "roberta-head": lambda: hf.XLMRobertaForMaskedLM(hf.XLMRobertaConfig(**_BERT)),
+    "electra": lambda: hf.ElectraForPreTraining(hf.ElectraConfig(**_BERT)),
+    "modernbert": lambda: hf.ModernBertForMaskedLM(hf.ModernBertConfig(**_BERT)),
     "fnet": lambda: hf.FNetForMaskedLM(hf.FNetConfig(**_BERT)),
     "xlnet": lambda: hf.XLNetLMHeadModel(
         hf.XLNetConfig(d_model=DIM, n_layer=LAYERS, n_head=HEADS, d_inner=FFN, vocab_size=16)
@@ -75,7 +78,7 @@ UNLIKE_OTHERS = {
         )
     ),
 }
-"""Models that have layers or attentions of another kind."""
+"""Models that have layers, attentions or outputs of another kind."""
 
 
 def model(name: str) -> nn.Module:
