@@ -65,24 +65,24 @@ class Placement(NamedTuple):
 
 
 PROJECTIONS = {
-    ("query",): "q_proj query q q_lin q_attn query_proj to_q wq c_q q_linear q_proj_weight",
-    ("key",): "k_proj key k k_lin key_proj to_k wk c_k k_linear k_proj_weight",
-    ("value",): "v_proj value v v_lin value_proj to_v wv c_v v_linear v_proj_weight",
-    ("out",): "out_proj o_proj out o out_lin to_out wo c_proj dense proj linear_out output",
-    (
-        "query",
-        "key",
-        "value",
-    ): "in_proj_weight c_attn qkv qkv_proj Wqkv to_qkv query_key_value in_proj",
+    ("query",): "q_proj query q q_lin q_attn query_proj to_q wq Wq W_q w_q c_q q_linear "
+    "q_proj_weight",
+    ("key",): "k_proj key k k_lin key_proj to_k wk Wk W_k w_k c_k k_linear k_proj_weight",
+    ("value",): "v_proj value v v_lin value_proj to_v wv Wv W_v w_v c_v v_linear v_proj_weight",
+    ("out",): "out_proj o_proj out o out_lin to_out wo Wo W_o w_o c_proj dense proj projection "
+    "linear_out output output_proj",
+    ("query", "key", "value"): "in_proj_weight c_attn qkv qkv_proj Wqkv to_qkv query_key_value "
+    "in_proj",
     ("key", "value"): "kv kv_proj to_kv Wkv",
 }
 """What the projections of an attention are called in fairseq, PyTorch, Hugging Face's models, timm,
 GPT-2 and its likes, and Llama's first code. Fused ones hold the components one after the other."""
 
 FEED_FORWARD = {
-    ("w1",): "fc1 linear1 lin1 c_fc wi wi_0 w1 gate_proj fc_in dense_h_to_4h intermediate ffn",
-    ("w2",): "fc2 linear2 lin2 c_proj wo w2 down_proj fc_out dense_4h_to_h output ffn_output",
-    ("w3",): "wi_1 w3 up_proj",
+    ("w1",): "fc1 linear1 lin1 c_fc wi wi_0 w1 w_1 gate_proj fc_in dense_h_to_4h intermediate ffn",
+    ("w2",): "fc2 linear2 lin2 c_proj wo Wo w2 w_2 down_proj fc_out dense_4h_to_h output "
+    "ffn_output",
+    ("w3",): "wi_1 w3 w_3 up_proj",
     ("w1", "w3"): "gate_up_proj",
 }
 """The same of the feed-forward network; w1 is the gate where it is gated, by w3."""

@@ -226,6 +226,12 @@ def number_of_heads(**matrices):
     return {name.split(".")[-1]: number for name, number in heads(attention).items()}
 
 
+@pytest.mark.parametrize("called", ["W_{}", "w_{}", "W{}", "w{}"])
+def test_projections_are_told_by_the_letters_of_textbooks_too(called):
+    found = number_of_heads(**{called.format(letter): (16, 16) for letter in "qkvo"})
+    assert found == {"query": 4, "key": 4, "value": 4, "out": 4}
+
+
 def test_values_have_as_many_heads_as_keys_whatever_their_size():
     """As in DeepSeek's attention, whose keys have the positions in addition."""
     sizes = dict(q_proj=(32, 16), k_proj=(16, 16), v_proj=(8, 16), o_proj=(16, 16))
