@@ -216,7 +216,10 @@ class _Reader:
         if rule.heads is None and parts == 1:
             return _whole(rule.components[0], parameter)._replace(stack=stack, layer=layer)
         axis = rule.heads or 0
-        heads = 1 if rule.heads is None else self._attribute(name, HEADS) or 1
+        names = HEADS
+        if all(part.endswith(("key", "value")) for part in rule.components):
+            names = [*KEY_VALUE_HEADS, *HEADS]
+        heads = 1 if rule.heads is None else self._attribute(name, names) or 1
         if (axis and parts > 1) or axis >= len(shape) or shape[axis] % (parts * heads):
             raise ValueError(f"{name}: shape {shape} is not divisible into {heads} heads")
         runs = [Run(part, shape[axis] // parts, heads, 0, heads) for part in rule.components]

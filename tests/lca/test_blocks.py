@@ -232,6 +232,14 @@ def test_projections_are_told_by_the_letters_of_textbooks_too(called):
     assert found == {"query": 4, "key": 4, "value": 4, "out": 4}
 
 
+def test_a_rule_for_keys_counts_the_heads_of_keys():
+    model = Grouped()
+    model.num_key_value_heads = 2
+    rules = [Rule(rf"{name[0]}_proj\.weight", (name,), heads=0) for name in ("query", "key")]
+    found = {block.component: block.heads for block in partition(model, rules).blocks}
+    assert (found["query"], found["key"]) == (4, 2)
+
+
 def test_values_have_as_many_heads_as_keys_whatever_their_size():
     """As in DeepSeek's attention, whose keys have the positions in addition."""
     sizes = dict(q_proj=(32, 16), k_proj=(16, 16), v_proj=(8, 16), o_proj=(16, 16))
