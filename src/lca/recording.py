@@ -291,9 +291,13 @@ def record(
 
 @contextmanager
 def _clipping_told_to(recording: Recording) -> Iterator[None]:
-    """Have PyTorch's clipping tell a recording; every import of it ends in this one function."""
-    module = torch.nn.utils.clip_grad
-    original = module._clip_grads_with_norm_
+    """Have PyTorch's clipping tell a recording; every import of it ends in this one function.
+
+    It is exported by itself as well: it is not replaced in its module, but in what wraps it.
+    """
+    clipping: Any = torch.nn.utils.clip_grad._clip_grads_with_norm_
+    (wrapped,) = clipping.__closure__
+    original = wrapped.cell_contents
 
     def told(
         parameters: Tensor | Iterable[Tensor],
@@ -307,8 +311,8 @@ def _clipping_told_to(recording: Recording) -> Iterator[None]:
         recording.clipped(gradients, total_norm, max_norm)
         original(parameters, max_norm, total_norm, *args, **kwargs)
 
-    module._clip_grads_with_norm_ = told
+    wrapped.cell_contents = told
     try:
         yield
     finally:
-        module._clip_grads_with_norm_ = original
+        wrapped.cell_contents = original

@@ -79,7 +79,19 @@ def test_the_log_is_whole_and_adds_up(log):
     assert sums.loc["own_batch", "gap"] > row["gap"]  # it overstates
 
 
-def test_clipping_is_undone_by_whatever_name_it_was_imported(log, tmp_path):
+def clip_in_one(parameters, most):
+    return nn.utils.clip_grad_norm_(parameters, most)
+
+
+def clip_in_two(parameters, most, clip=nn.utils.clip_grads_with_norm_):
+    parameters = list(parameters)
+    norm = nn.utils.get_total_norm([p.grad for p in parameters])
+    clip(parameters, most, norm)
+    return norm
+
+
+@pytest.mark.parametrize("clip", [clip_in_one, clip_in_two])
+def test_clipping_is_undone_by_whatever_name_it_was_imported(log, tmp_path, clip):
     """Against the dot products of unclipped gradients and what the clipped ones did."""
     model, optimizer = made()
     expected = []
@@ -89,8 +101,8 @@ def test_clipping_is_undone_by_whatever_name_it_was_imported(log, tmp_path):
             (10 * loss_of(model, batch(number))).backward()
             gradients = [p.grad.clone() for p in model.parameters()]
             before = [p.detach().clone() for p in model.parameters()]
-            norm = nn.utils.clip_grad_norm_(model.parameters(), 0.5)
-            nn.utils.clip_grad_norm_(model.parameters(), float("inf"))  # as to learn the norm
+            norm = clip(model.parameters(), 0.5)
+            clip(model.parameters(), float("inf"))  # as to learn the norm
             assert norm > 0.5
             optimizer.step()
             pairs = zip(gradients, model.parameters(), before, strict=True)
