@@ -107,14 +107,23 @@ class Recording:
         return recorded
 
     def clipped(self, gradients: Sequence[Tensor], norm: Tensor, most: float) -> None:
-        """Take note that `gradients` of such a norm were scaled to a norm of at most `most`."""
-        ours = {id(p.grad) for group in self._optimizer.param_groups for p in group["params"]}
+        """Take note that `gradients` of such a norm were scaled to a norm of at most `most`.
+
+        Raises `RuntimeError` if they are a part of the optimizer's, scaled by itself.
+        """
+        held = (p.grad for group in self._optimizer.param_groups for p in group["params"])
+        ours = {id(gradient) for gradient in held if gradient is not None}
+        scaled = ours.intersection(map(id, gradients))
         norm = torch.as_tensor(norm).detach().double()
         # A step of gradients that are not finite is skipped by whatever scales the loss.
-        if norm.isfinite() and any(id(gradient) in ours for gradient in gradients):
-            if self._gradient_norm is None:
-                self._gradient_norm = norm
-            self._optimizer.clip_coefficient *= (most / (norm + 1e-6)).clamp(max=1.0)
+        if not scaled or not norm.isfinite():
+            return
+        coefficient = (most / (norm + 1e-6)).clamp(max=1.0)
+        if scaled != ours and coefficient < 1:
+            raise RuntimeError("LCA cannot undo the clipping of a part of the gradients by itself")
+        if scaled == ours and self._gradient_norm is None:
+            self._gradient_norm = norm
+        self._optimizer.clip_coefficient *= coefficient
 
     def stop(self) -> None:
         """Record no more; the rows since the last checkpoint are lost."""

@@ -111,6 +111,18 @@ def test_clipping_is_undone_by_whatever_name_it_was_imported(log, tmp_path, clip
     assert found.tolist() == pytest.approx(expected[:3], rel=1e-3)
 
 
+def test_clipping_of_a_part_of_the_gradients_is_refused(tmp_path):
+    """One coefficient would not undo it."""
+    model, optimizer = made()
+    with (
+        pytest.raises(RuntimeError, match="a part of the gradients"),
+        lca.record(model, optimizer, tmp_path),
+    ):
+        (10 * loss_of(model, batch(0))).backward()
+        for parameter in model.parameters():
+            nn.utils.clip_grad_norm_(parameter, 1e-3)
+
+
 def test_a_training_that_goes_on_from_a_checkpoint_goes_on_with_its_log(tmp_path):
     settings = dict(loss_of=loss_of, sample=SAMPLE, trapezoid_every=4, loss_every=20)
     _, whole = recorded(tmp_path / "whole", **settings)
