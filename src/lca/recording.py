@@ -171,16 +171,9 @@ class Recording:
         """Record the update that was just made, measured if it is due."""
         if not self._is_first_worker():
             return
-        optimizer, update, partition = self._optimizer, self.updates + 1, self._optimizer.partition
-        assert partition is not None  # or there would have been no step
+        optimizer, update = self._optimizer, self.updates + 1
         allocations = {name: values.cpu() for name, values in optimizer.allocations.items()}
-        for name, values in allocations.items():
-            if not torch.isfinite(values).all():
-                (bad, *_) = (~torch.isfinite(values).all(dim=1)).nonzero().flatten().tolist()
-                block = partition.blocks[partition.owners[bad]].name
-                raise FloatingPointError(
-                    f"update {update}: {name} of {block} is not finite; it is not recorded"
-                )
+        self._refuse_not_finite(update, allocations)
         norm = self._gradient_norm
         facts: dict[str, Any] = {
             "update": update,
@@ -197,13 +190,32 @@ class Recording:
         if update % ROWS == 0:
             self._recorder.close_part()
 
+    def _refuse_not_finite(self, update: int, allocations: dict[str, Tensor]) -> None:
+        """Raise `FloatingPointError` for the first value that is not finite."""
+        partition = self._optimizer.partition
+        assert partition is not None  # or there would have been no step
+        for name, values in allocations.items():
+            bad = (~torch.isfinite(values).all(dim=-1)).nonzero()
+            if len(bad):
+                block = partition.blocks[partition.owners[int(bad[0, -1])]].name
+                raise FloatingPointError(
+                    f"update {update}: {name} of {block} is not finite; it is not recorded"
+                )
+
     def _losses(self) -> dict[str, Any]:
-        """Return the loss of the sample after the update, and before it if it is the first."""
+        """Return the loss of the sample after the update, and before it if it is the first.
+
+        Raises `FloatingPointError` if it is not finite.
+        """
         assert self._loss is not None
         facts: dict[str, Any] = {}
         for when, values in (("before", self._before), ("after", self._optimizer.values())):
             if values is not None:
                 losses = self._loss.losses(values)
+                if not all(map(math.isfinite, losses)):
+                    raise FloatingPointError(
+                        f"update {self.updates + 1}: the loss of the sample is not finite"
+                    )
                 facts[f"dropout/{when}"] = math.fsum(losses) / len(losses)
                 facts[f"dropout/{when}_by_batch"] = losses
         return facts
@@ -225,6 +237,7 @@ class Recording:
 
         values = self._optimizer.values()
         found, allocations["trapezoid"] = stride.end(facts["update"], values, measure)
+        self._refuse_not_finite(facts["update"], {"trapezoid": allocations["trapezoid"]})
         facts.update(found)
         self._begin_stride(facts["update"])
 

@@ -168,6 +168,28 @@ def test_what_is_not_finite_is_not_recorded(tmp_path):
     assert recording.updates == 2
 
 
+def test_a_sample_whose_loss_is_not_finite_is_refused(tmp_path):
+    model, optimizer = made()
+    sample = [*SAMPLE[:-1], (SAMPLE[-1][0] * float("nan"), SAMPLE[-1][1])]
+    with (
+        pytest.raises(FloatingPointError, match="update 1: the loss of the sample is not finite"),
+        lca.record(model, optimizer, tmp_path, loss_of, sample),
+    ):
+        train(model, optimizer, range(4))
+
+
+def test_a_sample_whose_gradient_is_not_finite_is_refused(tmp_path):
+    def steep(model, batch):
+        return loss_of(model, batch) + (0 * model[0].weight).sum().sqrt()
+
+    model, optimizer = made()
+    with (
+        pytest.raises(FloatingPointError, match="update 1: trapezoid of other.0.0.weight is not"),
+        lca.record(model, optimizer, tmp_path, steep, SAMPLE),
+    ):
+        train(model, optimizer, range(4))
+
+
 def test_a_skipped_step_leaves_no_row(tmp_path):
     model, optimizer = made()
     scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
