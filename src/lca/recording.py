@@ -45,8 +45,8 @@ class Recording:
     """The log of a training in `folder`, whose parts `close` makes into `log.parquet` there.
 
     `optimizer` is one of `lca.optimizers` that holds the parameters of `model`; it is attached to
-    the model's blocks, unless it is already. Of N updates, the log has N - 1: the gradient of the
-    last completes the one before.
+    `blocks`, those that it has, or those of the model. Of N updates, the log has N - 1: the
+    gradient of the last completes the one before.
 
     `loss_of` and `sample`: a function to the loss of a batch, and at least 20 batches of the
     training data, all of about one size, for error bars. With them, the trapezoidal rule follows
@@ -78,8 +78,10 @@ class Recording:
             raise FileExistsError(f"{self.log}: exists; choose another folder, or remove it")
         if (loss_of is None) != (len(sample) == 0):
             raise ValueError("loss_of needs a sample of batches, and a sample needs loss_of")
-        if optimizer.partition is None or blocks is not None:
-            optimizer.attach(model, blocks)
+        if not isinstance(optimizer, LcaOptimizer):
+            kind = type(optimizer).__name__
+            raise TypeError(f"LCA needs an optimizer such as lca.AdamW in place of this {kind}")
+        optimizer.attach(model, blocks or optimizer.partition)
         assert optimizer.partition is not None
         self._optimizer = optimizer
         self._loss = _SampleLoss(model, loss_of, sample) if loss_of else None

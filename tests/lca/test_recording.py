@@ -215,12 +215,22 @@ def test_of_several_workers_the_first_records(tmp_path, monkeypatch):
     assert not recording.log.exists() and not list(tmp_path.iterdir())
 
 
+def nudge(module):
+    for parameter in module.parameters(recurse=False):
+        parameter.data += 1
+
+
 def test_bad_input_is_refused(tmp_path, log):
     model, optimizer = made()
     with pytest.raises(FileExistsError, match="log.parquet: exists"):
         lca.Recording(model, optimizer, log[1].parent)
     with pytest.raises(ValueError, match="needs a sample"):
         lca.Recording(model, optimizer, tmp_path, loss_of)
+    with pytest.raises(TypeError, match="such as lca.AdamW in place of this SGD"):
+        lca.Recording(model, torch.optim.SGD(model.parameters()), tmp_path)
+    optimizer.attach(model)
+    with pytest.raises(ValueError, match="neither the model's nor a copy"):
+        lca.Recording(made()[0].apply(nudge), optimizer, tmp_path)
     state = copy.deepcopy(optimizer.state_dict())
     state["param_groups"][0]["lca_updates"] = 7
     with pytest.raises(LogError), lca.record(model, optimizer, tmp_path):
