@@ -274,11 +274,16 @@ def test_states_of_other_updates_are_refused():
     for ours, other in (
         (AdamW, torch.optim.AdamW(model.parameters(), amsgrad=True)),
         (SGD, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True)),
+        (Adam, torch.optim.Adam(model.parameters(), decoupled_weight_decay=True)),
+        (AdamW, torch.optim.AdamW(model.parameters(), differentiable=True)),
     ):
         optimizer = ours(model.parameters())
         state = other.state_dict()
         refused(
-            *(ValueError, "does not support (amsgrad|nesterov)"),
+            *(
+                ValueError,
+                "does not support (amsgrad|nesterov|decoupled_weight_decay|differentiable)",
+            ),
             lambda optimizer=optimizer, state=state: optimizer.load_state_dict(state),
         )
     refused(ValueError, "lr is -1", lambda: AdamW(model.parameters(), lr=-1))

@@ -19,6 +19,7 @@ class Adam(LcaOptimizer):
 
     MOMENTS = ("exp_avg", "exp_avg_sq")
     TORCH_ORDER = True
+    UNSUPPORTED = (*LcaOptimizer.UNSUPPORTED, "decoupled_weight_decay")
 
     def __init__(
         self,
@@ -76,6 +77,8 @@ class AdamW(Adam):
     Its updates are Adam's without the penalty, of (1 - decay) * theta_t, where decay = lr *
     weight_decay. The decay is part of the displacement that is allocated.
     """
+
+    UNSUPPORTED = LcaOptimizer.UNSUPPORTED
 
     def __init__(
         self,

@@ -24,9 +24,6 @@ Floats = NDArray[np.float32]
 TILE = 2**16
 """Largest share of a tensor, in elements, that a thread of the CPU takes at a time."""
 
-UNSUPPORTED = ("amsgrad", "maximize", "nesterov", "dampening")
-"""Settings of PyTorch's optimizers that make other updates."""
-
 
 class Step(NamedTuple):
     """The coefficients of an update; see the optimizers for what they multiply."""
@@ -97,6 +94,11 @@ class LcaOptimizer(torch.optim.Optimizer):
 
     TORCH_ORDER = False
     """Whether the moments and the decay are computed in the order of PyTorch's own Adam."""
+
+    UNSUPPORTED: tuple[str, ...] = (
+        *("amsgrad", "maximize", "nesterov", "dampening", "differentiable"),
+    )
+    """Settings of PyTorch's optimizers that make other updates."""
 
     def __init__(self, params: ParamsT, **defaults: Any) -> None:
         self.partition: Partition | None = None
@@ -240,7 +242,7 @@ class LcaOptimizer(torch.optim.Optimizer):
         self.partition = None
 
     def _refuse_settings(self, group: dict[str, Any]) -> None:
-        for setting in UNSUPPORTED:
+        for setting in self.UNSUPPORTED:
             if group.get(setting):
                 raise ValueError(f"{type(self).__name__} with LCA does not support {setting}")
 
