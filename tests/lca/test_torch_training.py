@@ -287,6 +287,7 @@ def test_states_of_other_updates_are_refused():
             lambda optimizer=optimizer, state=state: optimizer.load_state_dict(state),
         )
     refused(ValueError, "lr is -1", lambda: AdamW(model.parameters(), lr=-1))
+    refused(ValueError, "betas are", lambda: AdamW(model.parameters(), betas=(0.9, 1.0)))
 
 
 def test_without_numba_the_updates_are_made_by_pytorch(monkeypatch):

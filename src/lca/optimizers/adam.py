@@ -30,6 +30,8 @@ class Adam(LcaOptimizer):
         weight_decay: float = 0.0,
     ) -> None:
         at_least_zero(lr=lr, eps=eps, weight_decay=weight_decay)
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"betas are {betas}, but must be at least 0 and less than 1")
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
     @staticmethod
