@@ -267,6 +267,11 @@ def test_gradients_without_a_true_allocation_are_refused():
     frozen.aside.weight.requires_grad = True
     frozen(batch(0)[0], True).sum().backward()
     refused(RuntimeError, "aside.weight: .*frozen", optimizer.step)
+    changed = nn.Linear(3, 3)
+    optimizer = SGD(changed.parameters(), lr=0.1)
+    optimizer.attach(changed)
+    changed.half()(torch.ones(1, 3).half()).sum().backward()
+    refused(RuntimeError, "weight: .*float32 gradients, not torch.float16", optimizer.step)
 
 
 def test_states_of_other_updates_are_refused():

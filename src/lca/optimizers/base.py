@@ -197,7 +197,7 @@ class LcaOptimizer(torch.optim.Optimizer):
         """Apply one update and allocate it.
 
         Raises `RuntimeError` before `attach`, without any gradient, and for gradients that are
-        sparse or of parameters that were frozen when the model was attached.
+        sparse, not float32, or of parameters that were frozen when the model was attached.
         """
         if self.partition is None:
             raise RuntimeError("call attach(model) before the first step")
@@ -223,6 +223,8 @@ class LcaOptimizer(torch.optim.Optimizer):
         for name, gradient, slices in zip(self._names, gradients, self._slices, strict=True):
             if gradient is not None and gradient.layout != torch.strided:
                 raise RuntimeError(f"{name}: LCA does not support sparse gradients")
+            if gradient is not None and gradient.dtype != torch.float32:
+                raise RuntimeError(f"{name}: LCA needs float32 gradients, not {gradient.dtype}")
             if gradient is not None and not slices:
                 raise RuntimeError(f"{name}: has a gradient, but was frozen at attach(model)")
 
