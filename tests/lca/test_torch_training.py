@@ -205,6 +205,15 @@ def test_a_mixed_precision_copy_is_told_by_its_values():
         AdamW(copies[::-1]).attach(model)
 
 
+def test_a_parameter_without_elements_changes_nothing():
+    model = nn.ParameterList([torch.ones(3), torch.empty(0)])
+    optimizer = SGD(model.parameters(), lr=0.1)
+    optimizer.attach(model)
+    sum(p.sum() for p in model).backward()
+    optimizer.step()
+    assert optimizer.allocations["own_batch"].sum(dim=0).tolist() == pytest.approx([-0.3, 0, 3, 0])
+
+
 def refused(error, match, call):
     with pytest.raises(error, match=match) as raised:
         call()

@@ -420,6 +420,7 @@ def _share_out(
         for index, pieces in enumerate(slices)
         for offset, piece in pieces
         for tile in piece.tiles(TILE)
+        if tile.numel
     ]
     total = sum(piece.numel for pieces in slices for _, piece in pieces)
     shares: list[dict[int, list[tuple[int, ...]]]] = [{} for _ in range(threads)]
