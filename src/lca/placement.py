@@ -406,7 +406,7 @@ class _Reader:
         sizes = {}
         for name, owner, weight in held:
             parts = _components(PROJECTIONS, name)
-            if len(parts) == 1 and weight is not None and weight.ndim == 2:
+            if len(parts) == 1 and isinstance(weight, Tensor) and weight.ndim == 2:
                 sizes[parts[0]] = weight.shape[_rows(owner) ^ (parts == ("out",))]
         return sizes
 

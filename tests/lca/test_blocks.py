@@ -226,6 +226,12 @@ def number_of_heads(**matrices):
     return {name.split(".")[-1]: number for name, number in heads(attention).items()}
 
 
+def test_a_module_called_as_a_projection_need_not_be_one():
+    model = Grouped()
+    model.add_module("dense", nn.ModuleDict({"weight": nn.Linear(16, 16)}))
+    assert heads(model)["model.0.key"] == 2
+
+
 @pytest.mark.parametrize("called", ["W_{}", "w_{}", "W{}", "w{}"])
 def test_projections_are_told_by_the_letters_of_textbooks_too(called):
     found = number_of_heads(**{called.format(letter): (16, 16) for letter in "qkvo"})
