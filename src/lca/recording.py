@@ -76,6 +76,8 @@ class Recording:
         self.log = Path(folder) / "log.parquet"
         if self.log.exists():
             raise FileExistsError(f"{self.log}: exists; choose another folder, or remove it")
+        if updates is not None and updates <= EXTRA_UPDATES:
+            raise ValueError(f"updates is {updates}, but must be more than {EXTRA_UPDATES}")
         if (loss_of is None) != (len(sample) == 0):
             raise ValueError("loss_of needs a sample of batches, and a sample needs loss_of")
         if not isinstance(optimizer, LcaOptimizer):

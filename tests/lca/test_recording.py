@@ -226,6 +226,8 @@ def test_bad_input_is_refused(tmp_path, log):
         lca.Recording(model, optimizer, log[1].parent)
     with pytest.raises(ValueError, match="needs a sample"):
         lca.Recording(model, optimizer, tmp_path, loss_of)
+    with pytest.raises(ValueError, match="updates is -1"):  # as of a Trainer without max_steps
+        lca.Recording(model, optimizer, tmp_path, updates=-1)
     with pytest.raises(TypeError, match="such as lca.AdamW in place of this SGD"):
         lca.Recording(model, torch.optim.SGD(model.parameters()), tmp_path)
     optimizer.attach(model)
