@@ -52,8 +52,8 @@ class Recording:
     training data, all of about one size, for error bars. With them, the trapezoidal rule follows
     the path in strides of at most `trapezoid_every` updates, on 8 batches of the sample, and the
     loss of the whole sample is measured at the first and each `loss_every` updates. If `updates`,
-    how many there will be, is given, both are done at the end as well. `about`: facts to be kept in
-    the log.
+    how many there will be, is given, both are done at the end as well, and no more after it.
+    `about`: facts to be kept in the log.
 
     Of data-parallel workers, the first records. Raises `FileExistsError` if the log is already
     there.
@@ -165,7 +165,8 @@ class Recording:
                 self._begin_stride(self.updates)
             self._is_resumed = True
         update = self.updates + 1
-        self._is_loss_due = self._loss is not None and (
+        is_within = self._total is None or update <= self._total  # as the strides are
+        self._is_loss_due = bool(self._loss and is_within) and (
             update in (1, self._total) or update % self._loss_every == 0
         )
         if self._is_loss_due and update == 1:

@@ -148,6 +148,14 @@ def test_a_training_that_goes_on_from_a_checkpoint_goes_on_with_its_log(tmp_path
     assert 20 not in logs.strides(whole).index  # the restart was within a stride
 
 
+def test_of_more_updates_than_said_the_others_are_not_compared(tmp_path):
+    """Their losses would be held against strides that have ended."""
+    _, log = recorded(tmp_path, loss_of, SAMPLE, updates=10, loss_every=20)
+    assert logs.count_updates(log) == UPDATES - 1
+    assert logs.strides(log).index.max() == 9
+    assert (lca.read(log).adds_up["update"] == 9).all()
+
+
 def test_an_optimizer_can_be_recorded_again_elsewhere(tmp_path):
     model, optimizer = made()
     for folder in ("one", "two"):
