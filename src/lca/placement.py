@@ -65,28 +65,46 @@ class Placement(NamedTuple):
 
 
 PROJECTIONS = {
-    ("query",): "q_proj query q q_lin q_attn query_proj to_q wq c_q q_linear q_proj_weight",
-    ("key",): "k_proj key k k_lin key_proj to_k wk c_k k_linear k_proj_weight",
-    ("value",): "v_proj value v v_lin value_proj to_v wv c_v v_linear v_proj_weight",
-    ("out",): "out_proj o_proj out o out_lin to_out wo c_proj dense proj linear_out",
-    ("query", "key", "value"): "in_proj_weight c_attn qkv qkv_proj Wqkv to_qkv query_key_value",
+    ("query",): "q_proj query q q_lin q_attn query_proj to_q wq Wq W_q w_q c_q q_linear "
+    "q_proj_weight",
+    ("key",): "k_proj key k k_lin key_proj to_k wk Wk W_k w_k c_k k_linear k_proj_weight",
+    ("value",): "v_proj value v v_lin value_proj to_v wv Wv W_v w_v c_v v_linear v_proj_weight",
+    ("out",): "out_proj o_proj out o out_lin to_out wo Wo W_o w_o c_proj dense proj projection "
+    "linear_out output output_proj",
+    ("query", "key", "value"): "in_proj_weight c_attn qkv qkv_proj Wqkv to_qkv query_key_value "
+    "in_proj",
     ("key", "value"): "kv kv_proj to_kv Wkv",
 }
 """What the projections of an attention are called in fairseq, PyTorch, Hugging Face's models, timm,
 GPT-2 and its likes, and Llama's first code. Fused ones hold the components one after the other."""
 
 FEED_FORWARD = {
-    ("w1",): "fc1 linear1 lin1 c_fc wi wi_0 w1 gate_proj fc_in dense_h_to_4h intermediate ffn",
-    ("w2",): "fc2 linear2 lin2 c_proj wo w2 down_proj fc_out dense_4h_to_h output ffn_output",
-    ("w3",): "wi_1 w3 up_proj",
+    ("w1",): "fc1 linear1 lin1 c_fc wi wi_0 w1 w_1 gate_proj fc_in dense_h_to_4h intermediate ffn",
+    ("w2",): "fc2 linear2 lin2 c_proj wo Wo w2 w_2 down_proj fc_out dense_4h_to_h output "
+    "ffn_output",
+    ("w3",): "wi_1 w3 w_3 up_proj",
     ("w1", "w3"): "gate_up_proj",
 }
 """The same of the feed-forward network; w1 is the gate where it is gated, by w3."""
 
-INTERLEAVED = ("GPTNeoXAttention", "BloomAttention")
+INTERLEAVED = (
+    "BloomAttention",
+    "DisentangledSelfAttention",
+    "GPTNeoXAttention",
+    "GPTNeoXJapaneseAttention",
+    "MiniMaxLightningAttention",
+    "PersimmonAttention",
+)
 """Attentions whose fused rows are query, key and value of the first head, of the second, ..."""
 
-UNKNOWN_LAYOUT = ("FalconAttention", "GPTBigCodeAttention", "CodeGenAttention")
+IN_TURN = ("Phi3Attention", "Phi4MultimodalAttention")
+"""Attentions whose fused rows are all queries, all keys, all values, whatever they are called."""
+
+TWO_LAYOUTS = ("qkv_proj", "query_key_value")
+"""Fused projections that some models lay out in the one way, some in the other, some in a third:
+they stay one block, but in attentions listed above."""
+
+UNKNOWN_LAYOUT = ("GPTBigCodeAttention",)
 """Attentions whose fused rows depend on the model's settings: they stay one block."""
 
 HEADS = ["num_heads", "num_attention_heads", "n_heads", "n_head", "nhead", "num_q_heads", "heads"]
@@ -103,11 +121,11 @@ HEAD_SIZES = [
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 _ONE_EACH = {part for table in (PROJECTIONS, FEED_FORWARD) for parts in table for part in parts}
 _EMBEDDINGS = re.compile(r"emb|^wte$|^wpe$|^shared$|^(cls|mask|dist|class)_token$|^conv\d$", re.I)
-_POSITIONS = re.compile(r"pos|^wpe$|^rel_|relative", re.I)
+_POSITIONS = re.compile(r"pos|^wpe$|^rel_(?!att)|relative", re.I)
 _NORM = re.compile(r"norm|^ln(_|\d|$)|_ln$", re.I)
 _CROSS = re.compile(r"cross|encoder_attn|enc_?dec", re.I)
 _OUTPUT = re.compile(
-    r"(\w*lm_)?heads?|output\w*|cls|classifier|pre_classifier|score|pooler|predictions|embed_out|"
+    r"(\w+_)?(heads?|classifier|predictions|predictor|score)|output\w*|cls|pooler|embed_out|"
     r"generator\w*|vocab_\w+|\w+_outputs|(text|visual)_projection|logit_\w+|unembed\w*"
 )
 
@@ -134,10 +152,15 @@ class _Reader:
     def __init__(self, model: nn.Module) -> None:
         self.modules = dict(model.named_modules())
         self.matrices = [name for name, p in model.named_parameters() if p.ndim > 1]
+        self.embedded = {
+            id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)
+        }
+        """The matrices of embeddings, with which what makes the output is tied."""
         self.attentions = {
             _root(name): name for name, module in self.modules.items() if _is_attention(module)
         }
-        lists = {self._layer_around(root).rpartition(".")[0] for root in self._in_lists()}
+        self.in_lists = [root for root in self.attentions if self._layer_around(root)]
+        lists = {self._layer_around(root).rpartition(".")[0] for root in self.in_lists}
         stacks = {name: self._stack(name) for name in lists}
         often = Counter(stacks.values())
         self.stacks = {  # two towers, such as of text and images, are told apart by their names
@@ -196,14 +219,14 @@ class _Reader:
         if rule.heads is None and parts == 1:
             return _whole(rule.components[0], parameter)._replace(stack=stack, layer=layer)
         axis = rule.heads or 0
-        heads = 1 if rule.heads is None else self._attribute(name, HEADS) or 1
+        names = HEADS
+        if all(part.endswith(("key", "value")) for part in rule.components):
+            names = [*KEY_VALUE_HEADS, *HEADS]
+        heads = 1 if rule.heads is None else self._attribute(name, names) or 1
         if (axis and parts > 1) or axis >= len(shape) or shape[axis] % (parts * heads):
             raise ValueError(f"{name}: shape {shape} is not divisible into {heads} heads")
         runs = [Run(part, shape[axis] // parts, heads, 0, heads) for part in rule.components]
         return _divided(runs, parameter, axis)._replace(stack=stack, layer=layer)
-
-    def _in_lists(self) -> list[str]:
-        return [root for root in self.attentions if self._layer_around(root)]
 
     def _layer_around(self, root: str) -> str:
         """Return the innermost item of a list that holds this attention and other matrices."""
@@ -233,20 +256,42 @@ class _Reader:
         return next((module for module in (*_around(name), "") if module in self.attentions), None)
 
     def _stack(self, name: str) -> str:
-        """Return "encoder" or "decoder" as a name or the kind of a module says; else "model"."""
-        named = [part for part in name.split(".") if part in ("encoder", "decoder")]
-        if named:
-            return named[-1]
-        for module in (self.modules.get(part) for part in (name, *_around(name), "")):
+        """Return "encoder" or "decoder" as a name or the kind of a module says; else "model".
+
+        What makes the output is called a decoder as well: by a head, or as a single linear map.
+        """
+        name = self._before_output(name)
+        around = [(m, self.modules[m]) for m in (name, *_around(name), "") if m in self.modules]
+        for called, module in around:
+            stack = called.rpartition(".")[2]
+            if stack in ("encoder", "decoder") and any(module.children()):
+                return stack
+        for _, module in around:
             if isinstance(module, nn.TransformerEncoder | nn.TransformerDecoder):
                 return type(module).__name__.removeprefix("Transformer").lower()
         return "model"
+
+    def _before_output(self, name: str) -> str:
+        """Return a name up to the part that says that it makes the output; all of it without one.
+
+        What holds layers is not that, whatever it is called.
+        """
+        parts = name.split(".")
+        for end, part in enumerate(parts):
+            makes_output = ".".join(parts[: end + 1])
+            holds_layers = any(root.startswith(f"{makes_output}.") for root in self.in_lists)
+            if _OUTPUT.fullmatch(part) and not holds_layers:
+                return ".".join(parts[:end])
+        return name
 
     def _outside_layers(self, name: str) -> str | None:
         """Return the component of a parameter outside of layers that is no projection."""
         *path, last = name.split(".")
         module, called = self.modules[".".join(path)], (path or [last])[-1]
-        if any(_OUTPUT.fullmatch(part) for part in (*path, last)):
+        items = [item for item in _around(name) if "." in item and self._is_item(item)]
+        around = items[-1] if items else name
+        is_tied = last == "bias" and id(getattr(module, "weight", None)) in self.embedded
+        if is_tied or self._before_output(around) != around:
             return "output"
         if _is_norm(module, called):
             return "norms"
@@ -275,11 +320,13 @@ class _Reader:
             return None
         called = path[-1] if last == "weight" and path else last
         around = path[-2] if len(path) > 1 else ""
-        rows = 1 if type(owner).__name__ == "Conv1D" else 0  # Hugging Face's is a transposed Linear
+        rows = _rows(owner)
         root = self._attention(name)
         if root is not None:
             parts = _components(PROJECTIONS, around if called.isdigit() else called)
-            return self._of_attention(root, parts, parameter, rows) if parts else None
+            return self._of_attention(root, called, parts, parameter, rows) if parts else None
+        if any("att" in part.lower() for part in self._within_layer(name).split(".")[:-1]):
+            return None  # an attention of another kind
         parts = _components(FEED_FORWARD, around if called == "dense" else called)
         parts = parts or self._in_sequence(path)
         if parts == ("w3",) and not self._is_gated(path):
@@ -304,7 +351,7 @@ class _Reader:
         return any(_components(FEED_FORWARD, child) == ("w1",) for child, _ in beside)
 
     def _of_attention(
-        self, root: str, parts: tuple[str, ...], parameter: Tensor, rows: int
+        self, root: str, called: str, parts: tuple[str, ...], parameter: Tensor, rows: int
     ) -> Placement:
         """Return the runs of an attention's projection: heads are rows, those of `out` columns."""
         attention = self.modules[self.attentions[root]]
@@ -315,7 +362,7 @@ class _Reader:
         size, prefix = parameter.shape[axis], "cross_" if self._is_cross(root) else ""
         heads = self._heads(self.attentions[root], parts, size)
         named = tuple(prefix + part for part in parts)
-        if is_fused and (kind in UNKNOWN_LAYOUT or not heads):
+        if is_fused and (not heads or _is_of_unknown_layout(kind, called)):
             return _whole("_".join(named), parameter)
         if not heads:
             return _divided([Run(named[0], size)], parameter, axis)
@@ -330,26 +377,52 @@ class _Reader:
     def _heads(self, attention: str, parts: tuple[str, ...], size: int) -> list[int] | None:
         """Return how many heads each of `parts` has, which share `size` rows; None if unknown.
 
-        Keys and values may have fewer than queries (Ainslie et al. 2023): as many as fit their
-        matrix, all heads being of one size; where fused, as the attention or its configuration say.
+        The heads of queries and keys are of one size. Keys may have fewer of them (Ainslie et al.
+        2023): as many as fit their matrix, or else as the attention or its configuration say.
+        Values have as many as keys, of any size, and `out` takes those of all queries' heads.
         """
+        sizes = self._sizes(attention)
         queries = self._attribute(f"{attention}.", HEADS)
-        head_size = self._head_size(attention, queries)
-        if len(parts) == 1 and head_size and size % head_size == 0:
-            return [size // head_size]
+        head_size = self._head_size(attention, queries, sizes)
         keys = self._attribute(f"{attention}.", KEY_VALUE_HEADS) or queries
+        of_keys = size // 2 if parts == ("key", "value") else sizes.get("key")
+        if head_size:
+            queries = queries or sizes.get("query", 0) // head_size
+            keys = of_keys // head_size if of_keys else keys
+        if not queries or not keys:
+            return None
         numbers = [queries if part in ("query", "out") else keys for part in parts]
-        known = [number for number in numbers if number]
-        return known if len(known) == len(numbers) and size % sum(known) == 0 else None
+        if parts == ("value",) or not head_size:
+            return numbers if size % sum(numbers) == 0 else None
+        if parts == ("out",):
+            head_size = sizes["value"] // keys if "value" in sizes else size // queries
+        return numbers if size == sum(numbers) * head_size else None
 
-    def _head_size(self, attention: str, queries: int | None) -> int | None:
-        """Return the size of an attention's heads: of its queries, or else as it says."""
+    def _sizes(self, attention: str) -> dict[str, int]:
+        """Return the rows of an attention's own projections that are not fused, and the columns of
+        `out`."""
         module = self.modules[attention]
-        for child, projection in module.named_children():
-            if queries and _components(PROJECTIONS, child) == ("query",):
-                rows = projection.weight.shape[1 if type(projection).__name__ == "Conv1D" else 0]
-                return rows // queries if rows % queries == 0 else None
-        return next((getattr(module, name) for name in HEAD_SIZES if hasattr(module, name)), None)
+        held = [
+            (name, child, getattr(child, "weight", None)) for name, child in module.named_children()
+        ]
+        held += [(name, module, p) for name, p in module.named_parameters(recurse=False)]
+        sizes = {}
+        for name, owner, weight in held:
+            parts = _components(PROJECTIONS, name)
+            if len(parts) == 1 and isinstance(weight, Tensor) and weight.ndim == 2:
+                rows = _rows(owner)
+                sizes[parts[0]] = weight.shape[1 - rows if parts == ("out",) else rows]
+        return sizes
+
+    def _head_size(self, attention: str, queries: int | None, sizes: dict[str, int]) -> int | None:
+        """Return the size of an attention's heads: as it says, or of its queries; where they are
+        fused, of what `out` takes."""
+        module = self.modules[attention]
+        for size in (getattr(module, name, None) for name in HEAD_SIZES):
+            if isinstance(size, int):
+                return size
+        size = sizes.get("query") or sizes.get("out")
+        return size // queries if size and queries and size % queries == 0 else None
 
     def _attribute(self, name: str, names: Iterable[str]) -> int | None:
         """Return the first of these attributes of the innermost module around, or its `config`."""
@@ -386,20 +459,29 @@ def _is_attention(module: nn.Module) -> bool:
     """Tell whether a module itself holds a matrix that makes queries."""
     weights = {name: getattr(child, "weight", None) for name, child in module.named_children()}
     weights |= dict(module.named_parameters(recurse=False))
-    return any(
+    return type(module).__name__ in INTERLEAVED or any(
         "query" in _components(PROJECTIONS, name) and getattr(weight, "ndim", 0) == 2
         for name, weight in weights.items()
+        if name != "in_proj"  # Mamba's, too, is called so
     )
+
+
+def _rows(owner: nn.Module) -> int:
+    """Return the dimension of a module's outputs: Hugging Face's Conv1D is a transposed Linear."""
+    return 1 if type(owner).__name__ == "Conv1D" else 0
+
+
+def _is_of_unknown_layout(kind: str, called: str) -> bool:
+    """Tell whether nothing says how the fused projection of this name is laid out."""
+    is_listed = kind in INTERLEAVED or kind in IN_TURN
+    return kind in UNKNOWN_LAYOUT or (called in TWO_LAYOUTS and not is_listed)
 
 
 def _root(attention: str) -> str:
     """Return the module that an attention is the heart of, as Bert's `attention.self`."""
     around, _, name = attention.rpartition(".")
-    return (
-        around
-        if name in ("self", "attention") and "att" in around.rpartition(".")[2]
-        else attention
-    )
+    is_heart = name in ("self", "attention") or name.endswith("self_attn")
+    return around if is_heart and "att" in around.rpartition(".")[2] else attention
 
 
 def _is_norm(module: nn.Module, called: str) -> bool:

@@ -33,9 +33,13 @@ class Log:
 
     @property
     def adds_up(self) -> pd.DataFrame:
-        """Whether the allocations add up to the loss's change: a row per estimator, with gap, (lca
-        - change) / change, and its standard error gap_se."""
-        return completeness.summary(self.completeness)
+        """Whether the allocations add up to the loss's change, up to the last update at which it
+        was measured: a row per estimator, with gap, (lca - change) / change, and its standard
+        error gap_se."""
+        found = completeness.summary(self.completeness)
+        last = self.completeness.groupby(["reference", "estimator"], sort=False)["update"].last()
+        found.insert(2, "update", last.to_numpy())
+        return found
 
     @property
     def best(self) -> str:

@@ -45,15 +45,15 @@ class Recording:
     """The log of a training in `folder`, whose parts `close` makes into `log.parquet` there.
 
     `optimizer` is one of `lca.optimizers` that holds the parameters of `model`; it is attached to
-    the model's blocks, unless it is already. Of N updates, the log has N - 1: the gradient of the
-    last completes the one before.
+    `blocks`, those that it has, or those of the model. Of N updates, the log has N - 1: the
+    gradient of the last completes the one before.
 
     `loss_of` and `sample`: a function to the loss of a batch, and at least 20 batches of the
     training data, all of about one size, for error bars. With them, the trapezoidal rule follows
     the path in strides of at most `trapezoid_every` updates, on 8 batches of the sample, and the
     loss of the whole sample is measured at the first and each `loss_every` updates. If `updates`,
-    how many there will be, is given, both are done at the end as well. `about`: facts to be kept in
-    the log.
+    how many there will be, is given, both are done at the end as well, and no more after it.
+    `about`: facts to be kept in the log.
 
     Of data-parallel workers, the first records. Raises `FileExistsError` if the log is already
     there.
@@ -76,10 +76,14 @@ class Recording:
         self.log = Path(folder) / "log.parquet"
         if self.log.exists():
             raise FileExistsError(f"{self.log}: exists; choose another folder, or remove it")
+        if updates is not None and updates <= EXTRA_UPDATES:
+            raise ValueError(f"updates is {updates}, but must be more than {EXTRA_UPDATES}")
         if (loss_of is None) != (len(sample) == 0):
             raise ValueError("loss_of needs a sample of batches, and a sample needs loss_of")
-        if optimizer.partition is None or blocks is not None:
-            optimizer.attach(model, blocks)
+        if not isinstance(optimizer, LcaOptimizer):
+            kind = type(optimizer).__name__
+            raise TypeError(f"LCA needs an optimizer such as lca.AdamW in place of this {kind}")
+        optimizer.attach(model, blocks or optimizer.partition)
         assert optimizer.partition is not None
         self._optimizer = optimizer
         self._loss = _SampleLoss(model, loss_of, sample) if loss_of else None
@@ -107,14 +111,32 @@ class Recording:
         return recorded
 
     def clipped(self, gradients: Sequence[Tensor], norm: Tensor, most: float) -> None:
-        """Take note that `gradients` of such a norm were scaled to a norm of at most `most`."""
-        ours = {id(p.grad) for group in self._optimizer.param_groups for p in group["params"]}
+        """Take note that `gradients` of such a norm were scaled to a norm of at most `most`.
+
+        Raises `RuntimeError` if they are a part of the optimizer's, scaled by itself.
+        """
+        ours = self._gradients()
+        scaled = ours.intersection(map(id, gradients))
         norm = torch.as_tensor(norm).detach().double()
         # A step of gradients that are not finite is skipped by whatever scales the loss.
-        if norm.isfinite() and any(id(gradient) in ours for gradient in gradients):
-            if self._gradient_norm is None:
-                self._gradient_norm = norm
-            self._optimizer.clip_coefficient *= (most / (norm + 1e-6)).clamp(max=1.0)
+        if not scaled or not norm.isfinite():
+            return
+        coefficient = (most / (norm + 1e-6)).clamp(max=1.0)
+        if scaled != ours and coefficient < 1:
+            raise RuntimeError("LCA cannot undo the clipping of a part of the gradients by itself")
+        if scaled == ours and self._gradient_norm is None:
+            self._gradient_norm = norm
+        self._optimizer.clip_coefficient *= coefficient
+
+    def refuse_clipping_by_value(self, gradients: Sequence[Tensor]) -> None:
+        """Raise `RuntimeError` if `gradients`, to be clipped by value, are the optimizer's."""
+        if self._gradients().intersection(map(id, gradients)):
+            raise RuntimeError("LCA cannot undo clipping by value; clip by norm")
+
+    def _gradients(self) -> set[int]:
+        """Return the identities of the optimizer's gradients."""
+        held = [p for group in self._optimizer.param_groups for p in group["params"]]
+        return set(map(id, _gradients(held)))
 
     def stop(self) -> None:
         """Record no more; the rows since the last checkpoint are lost."""
@@ -152,7 +174,8 @@ class Recording:
                 self._begin_stride(self.updates)
             self._is_resumed = True
         update = self.updates + 1
-        self._is_loss_due = self._loss is not None and (
+        is_within = self._total is None or update <= self._total  # as the strides are
+        self._is_loss_due = bool(self._loss and is_within) and (
             update in (1, self._total) or update % self._loss_every == 0
         )
         if self._is_loss_due and update == 1:
@@ -162,16 +185,9 @@ class Recording:
         """Record the update that was just made, measured if it is due."""
         if not self._is_first_worker():
             return
-        optimizer, update, partition = self._optimizer, self.updates + 1, self._optimizer.partition
-        assert partition is not None  # or there would have been no step
+        optimizer, update = self._optimizer, self.updates + 1
         allocations = {name: values.cpu() for name, values in optimizer.allocations.items()}
-        for name, values in allocations.items():
-            if not torch.isfinite(values).all():
-                (bad, *_) = (~torch.isfinite(values).all(dim=1)).nonzero().flatten().tolist()
-                block = partition.blocks[partition.owners[bad]].name
-                raise FloatingPointError(
-                    f"update {update}: {name} of {block} is not finite; it is not recorded"
-                )
+        self._refuse_not_finite(update, allocations)
         norm = self._gradient_norm
         facts: dict[str, Any] = {
             "update": update,
@@ -188,13 +204,32 @@ class Recording:
         if update % ROWS == 0:
             self._recorder.close_part()
 
+    def _refuse_not_finite(self, update: int, allocations: dict[str, Tensor]) -> None:
+        """Raise `FloatingPointError` for the first value that is not finite."""
+        partition = self._optimizer.partition
+        assert partition is not None  # or there would have been no step
+        for name, values in allocations.items():
+            bad = (~torch.isfinite(values).all(dim=-1)).nonzero()
+            if len(bad):
+                block = partition.blocks[partition.owners[int(bad[0, -1])]].name
+                raise FloatingPointError(
+                    f"update {update}: {name} of {block} is not finite; it is not recorded"
+                )
+
     def _losses(self) -> dict[str, Any]:
-        """Return the loss of the sample after the update, and before it if it is the first."""
+        """Return the loss of the sample after the update, and before it if it is the first.
+
+        Raises `FloatingPointError` if it is not finite.
+        """
         assert self._loss is not None
         facts: dict[str, Any] = {}
         for when, values in (("before", self._before), ("after", self._optimizer.values())):
             if values is not None:
                 losses = self._loss.losses(values)
+                if not all(map(math.isfinite, losses)):
+                    raise FloatingPointError(
+                        f"update {self.updates + 1}: the loss of the sample is not finite"
+                    )
                 facts[f"dropout/{when}"] = math.fsum(losses) / len(losses)
                 facts[f"dropout/{when}_by_batch"] = losses
         return facts
@@ -216,6 +251,7 @@ class Recording:
 
         values = self._optimizer.values()
         found, allocations["trapezoid"] = stride.end(facts["update"], values, measure)
+        self._refuse_not_finite(facts["update"], {"trapezoid": allocations["trapezoid"]})
         facts.update(found)
         self._begin_stride(facts["update"])
 
@@ -276,8 +312,8 @@ def record(
 
     Meanwhile, what clips gradients by their norm, as trainers do with
     `torch.nn.utils.clip_grad_norm_`, says by how much, so that the allocations are of the whole
-    gradient. After an exception, the parts stay: a training that goes on from a checkpoint goes on
-    with the log.
+    gradient; clipping by value, which cannot be undone, raises `RuntimeError`. After an exception,
+    the parts stay: a training that goes on from a checkpoint goes on with the log.
     """
     recording = Recording(model, optimizer, folder, *args, **kwargs)
     try:
@@ -291,11 +327,12 @@ def record(
 
 @contextmanager
 def _clipping_told_to(recording: Recording) -> Iterator[None]:
-    """Have PyTorch's clipping tell a recording; every import of it ends in this one function."""
-    module = torch.nn.utils.clip_grad
-    original = module._clip_grads_with_norm_
+    """Have PyTorch's clipping tell a recording, by whatever name it was imported."""
+    clip_by_norm = _wrapped(torch.nn.utils.clip_grad._clip_grads_with_norm_)
+    clip_by_value = _wrapped(torch.nn.utils.clip_grad.clip_grad_value_)
+    by_norm, by_value = clip_by_norm.cell_contents, clip_by_value.cell_contents
 
-    def told(
+    def told_by_norm(
         parameters: Tensor | Iterable[Tensor],
         max_norm: float,
         total_norm: Tensor,
@@ -303,12 +340,26 @@ def _clipping_told_to(recording: Recording) -> Iterator[None]:
         **kwargs: Any,
     ) -> None:
         parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        recording.clipped(gradients, total_norm, max_norm)
-        original(parameters, max_norm, total_norm, *args, **kwargs)
+        recording.clipped(_gradients(parameters), total_norm, max_norm)
+        by_norm(parameters, max_norm, total_norm, *args, **kwargs)
 
-    module._clip_grads_with_norm_ = told
+    def told_by_value(parameters: Tensor | Iterable[Tensor], *args: Any, **kwargs: Any) -> None:
+        parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+        recording.refuse_clipping_by_value(_gradients(parameters))
+        by_value(parameters, *args, **kwargs)
+
+    clip_by_norm.cell_contents, clip_by_value.cell_contents = told_by_norm, told_by_value
     try:
         yield
     finally:
-        module._clip_grads_with_norm_ = original
+        clip_by_norm.cell_contents, clip_by_value.cell_contents = by_norm, by_value
+
+
+def _wrapped(function: Any) -> Any:
+    """Return the cell of what a function of PyTorch wraps; all that import it share that."""
+    (cell,) = function.__closure__
+    return cell
+
+
+def _gradients(parameters: Sequence[Tensor]) -> list[Tensor]:
+    return [p.grad for p in parameters if p.grad is not None]

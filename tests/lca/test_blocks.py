@@ -179,6 +179,17 @@ def test_the_names_of_a_model_do_not_depend_on_what_wraps_it():
     assert heads(nn.DataParallel(model)) == heads(torch.compile(model)) == heads(model)
 
 
+@pytest.mark.parametrize("name", ["qkv_proj", "query_key_value"])
+def test_a_matrix_that_may_be_laid_out_in_two_ways_is_not_divided(name):
+    attention = Attention()
+    attention.add_module(name, attention.c_attn)
+    del attention.c_attn
+    found = heads(stacked(attn=attention))
+    assert found["model.1.query_key_value"] == 1
+    assert found["model.1.out"] == 4
+    assert "model.1.query" not in found
+
+
 def test_two_attentions_of_a_layer_are_told_apart():
     found = heads(stacked(time=nn.MultiheadAttention(16, 4), space=nn.MultiheadAttention(16, 2)))
     assert found["model.1.query:time"] == 4
@@ -193,10 +204,78 @@ def test_layers_outside_of_a_list_do_not_share_the_blocks_of_their_matrices():
     assert found["model.0.key:first.attn.c_attn"] == found["model.0.key:then.attn.c_attn"] == 4
 
 
+def test_what_holds_the_layers_does_not_make_the_output_whatever_it_is_called():
+    found = heads(
+        nn.ModuleDict({"classifier": stacked(attn=Attention()), "head": nn.Linear(16, 3)})
+    )
+    assert found["model.0.embeddings"] == found["model.0.output"] == 1
+
+
 def test_two_towers_are_told_apart():
     towers = {name: nn.ModuleDict({"encoder": stacked(attn=Attention())}) for name in ("a", "b")}
     names = heads(nn.ModuleDict(towers))
     assert {"a.encoder.1.key", "b.encoder.1.key"} <= names.keys()
+
+
+def number_of_heads(**matrices):
+    """Return the heads of an attention of 4 with such matrices, (rows, columns), by component."""
+    attention = nn.Module()
+    attention.num_heads = 4
+    for name, (rows, columns) in matrices.items():
+        attention.add_module(name, nn.Linear(columns, rows, bias=False))
+    return {name.split(".")[-1]: number for name, number in heads(attention).items()}
+
+
+def test_a_module_called_as_a_projection_need_not_be_one():
+    model = Grouped()
+    model.add_module("dense", nn.ModuleDict({"weight": nn.Linear(16, 16)}))
+    assert heads(model)["model.0.key"] == 2
+
+
+@pytest.mark.parametrize("called", ["W_{}", "w_{}", "W{}", "w{}"])
+def test_projections_are_told_by_the_letters_of_textbooks_too(called):
+    found = number_of_heads(**{called.format(letter): (16, 16) for letter in "qkvo"})
+    assert found == {"query": 4, "key": 4, "value": 4, "out": 4}
+
+
+def test_a_rule_for_keys_counts_the_heads_of_keys():
+    model = Grouped()
+    model.num_key_value_heads = 2
+    rules = [Rule(rf"{name[0]}_proj\.weight", (name,), heads=0) for name in ("query", "key")]
+    found = {block.component: block.heads for block in partition(model, rules).blocks}
+    assert (found["query"], found["key"]) == (4, 2)
+
+
+def test_values_have_as_many_heads_as_keys_whatever_their_size():
+    """As in DeepSeek's attention, whose keys have the positions in addition."""
+    sizes = dict(q_proj=(32, 16), k_proj=(16, 16), v_proj=(8, 16), o_proj=(16, 16))
+    assert number_of_heads(**sizes) == {"query": 4, "key": 2, "value": 2, "out": 4}
+    sizes = dict(q_proj=(32, 16), k_proj=(32, 16), v_proj=(48, 16), o_proj=(16, 48))
+    assert set(number_of_heads(**sizes).values()) == {4}
+
+
+def test_keys_and_values_in_one_matrix_have_heads_as_large_as_queries():
+    found = number_of_heads(q_proj=(16, 16), to_kv=(8, 16), o_proj=(16, 16))
+    assert found == {"query": 4, "key": 1, "value": 1, "out": 4}
+
+
+def test_what_does_not_fit_the_size_of_a_head_is_not_divided():
+    """Keys of one head beside queries of four; columns of `out` that no head makes."""
+    found = number_of_heads(c_attn=(24, 16), c_proj=(16, 16))
+    assert found == {"query_key_value": 1, "out": 4}
+    found = number_of_heads(q_proj=(16, 16), k_proj=(16, 16), v_proj=(16, 16), o_proj=(16, 32))
+    assert found == {"query": 4, "key": 4, "value": 4, "out": 1}
+
+
+def test_queries_that_hold_a_gate_do_not_change_the_heads_of_keys():
+    """As in Qwen3-Next, where the size of a head is said."""
+    attention = Grouped()
+    attention.head_dim = 4
+    attention.q_proj = nn.Linear(16, 32)
+    found = heads(attention)
+    assert {name.split(".")[-1]: found[name] for name in found if "bias" not in name} == {
+        **{"query": 1, "key": 2, "value": 2, "out": 4}
+    }
 
 
 def test_an_attention_without_a_number_of_heads_is_one_block_for_each_matrix():

@@ -40,6 +40,33 @@ def test_every_parameter_has_a_place_in_a_layer_or_around_them(name):
     assert len({block.name for block in part.blocks}) == len(part.blocks)
 
 
+@pytest.mark.parametrize("name", ["roberta-head", "electra", "modernbert"])
+def test_what_makes_the_output_is_told_by_its_name_or_its_matrix(name):
+    """Which may be tied with that of the embeddings, and is called a decoder by some."""
+    names = {block.name for block in partition(hugging_face.UNLIKE_OTHERS[name]()).blocks}
+    assert "model.0.output" in names
+    assert not [name for name in names if name.startswith(("other", "decoder"))]
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter", "expected"),
+    [
+        ("fnet", "fnet.encoder.layer.0.output.dense.bias", {}),
+        ("xlnet", "transformer.layer.0.rel_attn.q", {}),
+        ("led", "led.encoder.layers.0.self_attn.output.weight", {"encoder.1.out": HEADS}),
+        ("led", "led.encoder.layers.0.fc2.weight", {"encoder.1.w2": 1}),
+    ],
+)
+def test_what_is_not_known_is_not_taken_for_something_else(name, parameter, expected):
+    """By a name that means another thing elsewhere, such as `output`."""
+    model = hugging_face.UNLIKE_OTHERS[name]()
+    part = partition(model)
+    index = [name for name, _ in model.named_parameters()].index(parameter)
+    found = [part.blocks[part.owners[s.cell]] for s in part.slices if s.parameter == index]
+    expected = expected or {f"other.0.{parameter}": 1}
+    assert {block.name: block.heads for block in found} == expected
+
+
 def zeroed(model, part, component, head):
     """Set the elements of a head of the last layer to zero; return what undoes it."""
     number, cell = None, 0

@@ -97,6 +97,15 @@ def test_the_ways_in_record_the_same(recorded, way):
     assert (norms[0] > 1).any()  # some were clipped
 
 
+@pytest.mark.parametrize("way", ["loop", "trainer", "lightning"])
+def test_what_adds_up_is_the_whole_training(recorded, way):
+    found = lca.read(recorded[way]).adds_up
+    assert (found["update"] == UPDATES - 1).all()
+    assert found["lca"].iloc[2] == pytest.approx(
+        logs.series(recorded[way], "trapezoid", "sum").sum().sum(), rel=1e-3
+    )
+
+
 def test_the_logs_are_whole(recorded):
     assert verify.main(list(map(str, recorded.values()))) == 0
     assert logs.count_updates(recorded["loop"]) == UPDATES - 1

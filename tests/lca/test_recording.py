@@ -79,7 +79,19 @@ def test_the_log_is_whole_and_adds_up(log):
     assert sums.loc["own_batch", "gap"] > row["gap"]  # it overstates
 
 
-def test_clipping_is_undone_by_whatever_name_it_was_imported(log, tmp_path):
+def clip_in_one(parameters, most):
+    return nn.utils.clip_grad_norm_(parameters, most)
+
+
+def clip_in_two(parameters, most, clip=nn.utils.clip_grads_with_norm_):
+    parameters = list(parameters)
+    norm = nn.utils.get_total_norm([p.grad for p in parameters])
+    clip(parameters, most, norm)
+    return norm
+
+
+@pytest.mark.parametrize("clip", [clip_in_one, clip_in_two])
+def test_clipping_is_undone_by_whatever_name_it_was_imported(log, tmp_path, clip):
     """Against the dot products of unclipped gradients and what the clipped ones did."""
     model, optimizer = made()
     expected = []
@@ -89,14 +101,40 @@ def test_clipping_is_undone_by_whatever_name_it_was_imported(log, tmp_path):
             (10 * loss_of(model, batch(number))).backward()
             gradients = [p.grad.clone() for p in model.parameters()]
             before = [p.detach().clone() for p in model.parameters()]
-            norm = nn.utils.clip_grad_norm_(model.parameters(), 0.5)
-            nn.utils.clip_grad_norm_(model.parameters(), float("inf"))  # as to learn the norm
+            norm = clip(model.parameters(), 0.5)
+            clip(model.parameters(), float("inf"))  # as to learn the norm
             assert norm > 0.5
             optimizer.step()
             pairs = zip(gradients, model.parameters(), before, strict=True)
             expected.append(sum((g * (p.detach() - b)).sum().item() for g, p, b in pairs))
     found = logs.series(recording.log, "own_batch", "sum").sum(axis="columns")
     assert found.tolist() == pytest.approx(expected[:3], rel=1e-3)
+
+
+def test_clipping_of_a_part_of_the_gradients_is_refused(tmp_path):
+    """One coefficient would not undo it."""
+    model, optimizer = made()
+    with (
+        pytest.raises(RuntimeError, match="a part of the gradients"),
+        lca.record(model, optimizer, tmp_path),
+    ):
+        (10 * loss_of(model, batch(0))).backward()
+        for parameter in model.parameters():
+            nn.utils.clip_grad_norm_(parameter, 1e-3)
+
+
+def test_clipping_by_value_is_refused_of_the_recorded_gradients_alone(tmp_path):
+    model, optimizer = made()
+    with (
+        pytest.raises(RuntimeError, match="clipping by value"),
+        lca.record(model, optimizer, tmp_path),
+    ):
+        (10 * loss_of(model, batch(0))).backward()
+        other = torch.ones(3, requires_grad=True)
+        (7 * other).sum().backward()
+        nn.utils.clip_grad_value_(other, 5.0)
+        assert other.grad.tolist() == [5.0] * 3
+        nn.utils.clip_grad_value_(model.parameters(), 1e-3)
 
 
 def test_a_training_that_goes_on_from_a_checkpoint_goes_on_with_its_log(tmp_path):
@@ -124,6 +162,14 @@ def test_a_training_that_goes_on_from_a_checkpoint_goes_on_with_its_log(tmp_path
     assert 20 not in logs.strides(whole).index  # the restart was within a stride
 
 
+def test_of_more_updates_than_said_the_others_are_not_compared(tmp_path):
+    """Their losses would be held against strides that have ended."""
+    _, log = recorded(tmp_path, loss_of, SAMPLE, updates=10, loss_every=20)
+    assert logs.count_updates(log) == UPDATES - 1
+    assert logs.strides(log).index.max() == 9
+    assert (lca.read(log).adds_up["update"] == 9).all()
+
+
 def test_an_optimizer_can_be_recorded_again_elsewhere(tmp_path):
     model, optimizer = made()
     for folder in ("one", "two"):
@@ -142,6 +188,28 @@ def test_what_is_not_finite_is_not_recorded(tmp_path):
         model[0].weight.grad.fill_(float("nan"))
         optimizer.step()
     assert recording.updates == 2
+
+
+def test_a_sample_whose_loss_is_not_finite_is_refused(tmp_path):
+    model, optimizer = made()
+    sample = [*SAMPLE[:-1], (SAMPLE[-1][0] * float("nan"), SAMPLE[-1][1])]
+    with (
+        pytest.raises(FloatingPointError, match="update 1: the loss of the sample is not finite"),
+        lca.record(model, optimizer, tmp_path, loss_of, sample),
+    ):
+        train(model, optimizer, range(4))
+
+
+def test_a_sample_whose_gradient_is_not_finite_is_refused(tmp_path):
+    def steep(model, batch):
+        return loss_of(model, batch) + (0 * model[0].weight).sum().sqrt()
+
+    model, optimizer = made()
+    with (
+        pytest.raises(FloatingPointError, match="update 1: trapezoid of other.0.0.weight is not"),
+        lca.record(model, optimizer, tmp_path, steep, SAMPLE),
+    ):
+        train(model, optimizer, range(4))
 
 
 def test_a_skipped_step_leaves_no_row(tmp_path):
@@ -169,12 +237,24 @@ def test_of_several_workers_the_first_records(tmp_path, monkeypatch):
     assert not recording.log.exists() and not list(tmp_path.iterdir())
 
 
+def nudge(module):
+    for parameter in module.parameters(recurse=False):
+        parameter.data += 1
+
+
 def test_bad_input_is_refused(tmp_path, log):
     model, optimizer = made()
     with pytest.raises(FileExistsError, match="log.parquet: exists"):
         lca.Recording(model, optimizer, log[1].parent)
     with pytest.raises(ValueError, match="needs a sample"):
         lca.Recording(model, optimizer, tmp_path, loss_of)
+    with pytest.raises(ValueError, match="updates is -1"):  # as of a Trainer without max_steps
+        lca.Recording(model, optimizer, tmp_path, updates=-1)
+    with pytest.raises(TypeError, match="such as lca.AdamW in place of this SGD"):
+        lca.Recording(model, torch.optim.SGD(model.parameters()), tmp_path)
+    optimizer.attach(model)
+    with pytest.raises(ValueError, match="neither the model's nor a copy"):
+        lca.Recording(made()[0].apply(nudge), optimizer, tmp_path)
     state = copy.deepcopy(optimizer.state_dict())
     state["param_groups"][0]["lca_updates"] = 7
     with pytest.raises(LogError), lca.record(model, optimizer, tmp_path):

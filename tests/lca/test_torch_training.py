@@ -205,6 +205,15 @@ def test_a_mixed_precision_copy_is_told_by_its_values():
         AdamW(copies[::-1]).attach(model)
 
 
+def test_a_parameter_without_elements_changes_nothing():
+    model = nn.ParameterList([torch.ones(3), torch.empty(0)])
+    optimizer = SGD(model.parameters(), lr=0.1)
+    optimizer.attach(model)
+    sum(p.sum() for p in model).backward()
+    optimizer.step()
+    assert optimizer.allocations["own_batch"].sum(dim=0).tolist() == pytest.approx([-0.3, 0, 3, 0])
+
+
 def refused(error, match, call):
     with pytest.raises(error, match=match) as raised:
         call()
@@ -267,6 +276,11 @@ def test_gradients_without_a_true_allocation_are_refused():
     frozen.aside.weight.requires_grad = True
     frozen(batch(0)[0], True).sum().backward()
     refused(RuntimeError, "aside.weight: .*frozen", optimizer.step)
+    changed = nn.Linear(3, 3)
+    optimizer = SGD(changed.parameters(), lr=0.1)
+    optimizer.attach(changed)
+    changed.half()(torch.ones(1, 3).half()).sum().backward()
+    refused(RuntimeError, "weight: .*float32 gradients, not torch.float16", optimizer.step)
 
 
 def test_states_of_other_updates_are_refused():
@@ -274,14 +288,20 @@ def test_states_of_other_updates_are_refused():
     for ours, other in (
         (AdamW, torch.optim.AdamW(model.parameters(), amsgrad=True)),
         (SGD, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True)),
+        (Adam, torch.optim.Adam(model.parameters(), decoupled_weight_decay=True)),
+        (AdamW, torch.optim.AdamW(model.parameters(), differentiable=True)),
     ):
         optimizer = ours(model.parameters())
         state = other.state_dict()
         refused(
-            *(ValueError, "does not support (amsgrad|nesterov)"),
+            *(
+                ValueError,
+                "does not support (amsgrad|nesterov|decoupled_weight_decay|differentiable)",
+            ),
             lambda optimizer=optimizer, state=state: optimizer.load_state_dict(state),
         )
     refused(ValueError, "lr is -1", lambda: AdamW(model.parameters(), lr=-1))
+    refused(ValueError, "betas are", lambda: AdamW(model.parameters(), betas=(0.9, 1.0)))
 
 
 def test_without_numba_the_updates_are_made_by_pytorch(monkeypatch):

@@ -52,6 +52,12 @@ def test_of_few_windows_the_error_is_unknown(windows):
     assert np.isnan(sum_error(np.where(means > 0, np.nan, 1), np.arange(1, windows + 1)))
 
 
+def test_the_error_of_the_first_windows_is_unknown():
+    """The trend goes through the first ones almost whatever they are."""
+    found = cumulative_errors(np.random.default_rng(1).standard_normal(100), np.arange(1, 101))
+    assert np.isnan(found[: FEWEST - 1]).all() and np.isfinite(found[FEWEST - 1 :]).all()
+
+
 @pytest.mark.parametrize("number", [FEWEST_BATCHES, 40])
 def test_the_error_of_a_loss_is_that_of_a_ratio(number):
     """Batches that differ in size, whose losses depend on it."""

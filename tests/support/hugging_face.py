@@ -48,12 +48,37 @@ MODELS = {
     # Not asked for by name, but each laid out in a way of its own.
     "phi3": lambda: hf.Phi3ForCausalLM(hf.Phi3Config(**_GROUPED | {"pad_token_id": 0})),
     "gpt_neox": lambda: hf.GPTNeoXForCausalLM(hf.GPTNeoXConfig(**_SIZES)),
+    "deberta": lambda: hf.DebertaForMaskedLM(
+        hf.DebertaConfig(**_BERT, relative_attention=True, pos_att_type=["c2p", "p2c"])
+    ),
+    "persimmon": lambda: hf.PersimmonForCausalLM(
+        hf.PersimmonConfig(**_SIZES | {"pad_token_id": 0}, qk_layernorm=False)
+    ),
     "distilbert": lambda: hf.DistilBertForMaskedLM(
         hf.DistilBertConfig(
             dim=DIM, n_layers=LAYERS, n_heads=HEADS, hidden_dim=FFN, vocab_size=VOCABULARY
         )
     ),
 }
+
+UNLIKE_OTHERS = {
+    "roberta-head": lambda: hf.XLMRobertaForMaskedLM(hf.XLMRobertaConfig(**_BERT)),
+    "electra": lambda: hf.ElectraForPreTraining(hf.ElectraConfig(**_BERT)),
+    "modernbert": lambda: hf.ModernBertForMaskedLM(hf.ModernBertConfig(**_BERT)),
+    "fnet": lambda: hf.FNetForMaskedLM(hf.FNetConfig(**_BERT)),
+    "xlnet": lambda: hf.XLNetLMHeadModel(
+        hf.XLNetConfig(d_model=DIM, n_layer=LAYERS, n_head=HEADS, d_inner=FFN, vocab_size=16)
+    ),
+    "led": lambda: hf.LEDForConditionalGeneration(
+        hf.LEDConfig(
+            d_model=DIM,
+            **{f"{stack}_layers": LAYERS for stack in ("encoder", "decoder")},
+            **{f"{stack}_attention_heads": HEADS for stack in ("encoder", "decoder")},
+            vocab_size=VOCABULARY,
+        )
+    ),
+}
+"""Models that have layers, attentions or outputs of another kind."""
 
 
 def model(name: str) -> nn.Module:

@@ -71,7 +71,8 @@ def cumulative_errors(means: NDArray[np.floating], ends: NDArray[np.integer]) ->
 
     `means` are the series' means in consecutive windows, the last updates of which are `ends` (see
     `Windows`). The last value is the error of the whole sum; in units of the series, times updates.
-    NaN if windows are fewer than `FEWEST` or values are missing.
+    NaN up to windows before the `FEWEST`th, which the trend follows too closely, or if values are
+    missing.
     """
     widths = np.diff(ends, prepend=0)
     sums = np.asarray(means, dtype=float) * widths
@@ -85,6 +86,7 @@ def cumulative_errors(means: NDArray[np.floating], ends: NDArray[np.integer]) ->
     variance = np.cumsum(residuals**2 / (1 - lost)) * inflation
     weights = scale**2 / (scale**2).sum()
     independent = (1 - leverage @ weights) / (weights @ weights) / max(1.0, inflation)
+    variance[: FEWEST - 1] = np.nan
     return np.sqrt(variance) * _widening(independent / 2)  # for the correlation is estimated, too
 
 

@@ -19,6 +19,7 @@ class Adam(LcaOptimizer):
 
     MOMENTS = ("exp_avg", "exp_avg_sq")
     TORCH_ORDER = True
+    UNSUPPORTED = [*LcaOptimizer.UNSUPPORTED, "decoupled_weight_decay"]
 
     def __init__(
         self,
@@ -29,6 +30,8 @@ class Adam(LcaOptimizer):
         weight_decay: float = 0.0,
     ) -> None:
         at_least_zero(lr=lr, eps=eps, weight_decay=weight_decay)
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"betas are {betas}, but must be at least 0 and less than 1")
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
     @staticmethod
@@ -76,6 +79,8 @@ class AdamW(Adam):
     Its updates are Adam's without the penalty, of (1 - decay) * theta_t, where decay = lr *
     weight_decay. The decay is part of the displacement that is allocated.
     """
+
+    UNSUPPORTED = LcaOptimizer.UNSUPPORTED
 
     def __init__(
         self,

@@ -24,9 +24,6 @@ Floats = NDArray[np.float32]
 TILE = 2**16
 """Largest share of a tensor, in elements, that a thread of the CPU takes at a time."""
 
-UNSUPPORTED = ("amsgrad", "maximize", "nesterov", "dampening")
-"""Settings of PyTorch's optimizers that make other updates."""
-
 
 class Step(NamedTuple):
     """The coefficients of an update; see the optimizers for what they multiply."""
@@ -97,6 +94,9 @@ class LcaOptimizer(torch.optim.Optimizer):
 
     TORCH_ORDER = False
     """Whether the moments and the decay are computed in the order of PyTorch's own Adam."""
+
+    UNSUPPORTED = ["amsgrad", "maximize", "nesterov", "dampening", "differentiable"]
+    """Settings of PyTorch's optimizers that make other updates."""
 
     def __init__(self, params: ParamsT, **defaults: Any) -> None:
         self.partition: Partition | None = None
@@ -195,7 +195,7 @@ class LcaOptimizer(torch.optim.Optimizer):
         """Apply one update and allocate it.
 
         Raises `RuntimeError` before `attach`, without any gradient, and for gradients that are
-        sparse or of parameters that were frozen when the model was attached.
+        sparse, not float32, or of parameters that were frozen when the model was attached.
         """
         if self.partition is None:
             raise RuntimeError("call attach(model) before the first step")
@@ -221,6 +221,8 @@ class LcaOptimizer(torch.optim.Optimizer):
         for name, gradient, slices in zip(self._names, gradients, self._slices, strict=True):
             if gradient is not None and gradient.layout != torch.strided:
                 raise RuntimeError(f"{name}: LCA does not support sparse gradients")
+            if gradient is not None and gradient.dtype != torch.float32:
+                raise RuntimeError(f"{name}: LCA needs float32 gradients, not {gradient.dtype}")
             if gradient is not None and not slices:
                 raise RuntimeError(f"{name}: has a gradient, but was frozen at attach(model)")
 
@@ -240,7 +242,7 @@ class LcaOptimizer(torch.optim.Optimizer):
         self.partition = None
 
     def _refuse_settings(self, group: dict[str, Any]) -> None:
-        for setting in UNSUPPORTED:
+        for setting in self.UNSUPPORTED:
             if group.get(setting):
                 raise ValueError(f"{type(self).__name__} with LCA does not support {setting}")
 
@@ -416,6 +418,7 @@ def _share_out(
         for index, pieces in enumerate(slices)
         for offset, piece in pieces
         for tile in piece.tiles(TILE)
+        if tile.numel
     ]
     total = sum(piece.numel for pieces in slices for _, piece in pieces)
     shares: list[dict[int, list[tuple[int, ...]]]] = [{} for _ in range(threads)]
