@@ -9,7 +9,7 @@ from scipy.cluster.hierarchy import dendrogram, linkage
 from scipy.spatial.distance import squareform
 
 from closer_look.analysis.frames import read
-from closer_look.analysis.similarity import data, p_value, profiles, separation, similarities
+from closer_look.analysis.similarity import correlations, data, p_value, separation
 from closer_look.drawing.style import COLOURS, ESTIMATORS, names, save, signed
 from closer_look.jobs.job import job
 
@@ -27,10 +27,7 @@ def draw(totals: pd.DataFrame, estimator: str = "own_batch") -> Figure:
     says, of the objective and of the data, how much further apart runs are that differ in it than
     runs that do not, and the p of a permutation test.
     """
-    found = profiles(totals)
-    runs = found.index.to_frame(index=False)
-    components = found.columns.get_level_values("component").nunique()
-    r = np.nan_to_num(similarities(found.to_numpy().reshape(len(runs), components, -1)))
+    runs, r = correlations(totals)
     side = max(1.8, 0.3 * len(runs) + 0.5)
     figure, (tree, panel) = plt.subplots(
         *(1, 2),

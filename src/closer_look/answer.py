@@ -7,16 +7,19 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from . import config as configuration
 from .analysis.claims.claim import PAPER
 from .analysis.claims.verdicts import FAILS, HOLDS, NOT_APPLICABLE, UNDECIDED
+from .analysis.frames import read
+from .analysis.similarity import correlations, pairs
 from .config import Run
 from .summary import own_score, sums
 from .training.progress import configuration as read_configuration
 from .trees import Tree
-from .vocabulary import OBJECTIVE_NAMES
+from .vocabulary import OBJECTIVE_NAMES, RUN
 
 RESULTS = Path("results")
 AGREEMENT = Path("tables/agreement.csv")
@@ -29,7 +32,7 @@ def answer(config: Tree, results: Path = RESULTS) -> str:
     """Return the main models, whether their values add up, and what became of the claims.
 
     Read from `results`: the main runs' `summary.csv`, `tables/scores.csv`, `tables/claims.csv` and,
-    where there are several variants, `tables/verdicts.csv`.
+    where there are several variants, `tables/verdicts.csv` and the runs' `totals.parquet`.
     """
     claims = pd.read_csv(results / "tables/claims.csv", dtype={"claim": str})
     claims = claims[claims["group"] == PAPER].drop_duplicates(["claim", "estimator"])
@@ -44,6 +47,7 @@ def answer(config: Tree, results: Path = RESULTS) -> str:
             _counts(counts.fillna(0).astype(int), len(verdicts)),
             "\n".join(_by_verdict(verdicts.loc[statements.index], statements)),
             *(_by_variant(pd.read_csv(by_variant, dtype=str)) if others else []),
+            *([_kinship(config, results)] if others else []),
         ]
     )
 
@@ -87,24 +91,24 @@ def _counts(counts: pd.DataFrame, claims: int) -> str:
     """Return how many of the paper's claims hold, fail and are undecided, by each estimator."""
     words = {HOLDS: "hold", FAILS: "fail", UNDECIDED: "are undecided"}
     words[NOT_APPLICABLE] = "cannot be tested"
-    phrases = [
-        f"by `{name}` "
-        + ", ".join(f"{column[key]} {word}" for key, word in words.items() if column.get(key))
-        for name, column in counts.items()
-    ]
-    return f"Of the paper's {claims} claims, {'; '.join(phrases)}."
+    table = counts.reindex(list(words), fill_value=0).rename(words).T
+    table.index = table.index.map(lambda name: f"by `{name}`")
+    table.index.name = f"Of the paper's {claims} claims"
+    return table.to_markdown()
 
 
 def _by_verdict(verdicts: pd.DataFrame, statements: pd.Series) -> Iterator[str]:
     """Yield a line for each pair of verdicts, by the paper's estimator and by the one that adds up,
-    with the claims that have it."""
+    with the claims that have it: in words those that hold or about which the two disagree."""
     words = {HOLDS: "holds", FAILS: "fails", UNDECIDED: "is undecided"}
     for own, first in words.items():
         for other, second in words.items():
             both = verdicts[(verdicts[OWN] == own) & (verdicts[ADDS_UP] == other)].index
             if len(both):
                 how = "either way" if own == other else f"by `{OWN}`, {second} by `{ADDS_UP}`"
-                listed = " ".join(f"({claim}) {statements[claim]}" for claim in both)
+                texts = [f"({claim}) {statements[claim]}" for claim in both]
+                is_short = own == other != HOLDS
+                listed = ", ".join(both) + "." if is_short else " ".join(texts)
                 yield f"- **{first.capitalize()} {how}:** {listed}"
 
 
@@ -122,6 +126,33 @@ def _by_variant(verdicts: pd.DataFrame) -> Iterator[str]:
             f"{len(found) - len(changed)} of {len(found)} verdicts by `{ADDS_UP}` stay as they are"
         )
         yield "; ".join([f"With `{variant}`, {same}", *changes]) + "."
+
+
+def _kinship(config: Tree, results: Path) -> str:
+    """Return how alike the shapes of two models are that share the objective, what the variants
+    change, or neither."""
+    runs = configuration.all_main_runs(config)
+    varied = {run[:-1]: str(configuration.varied(config, run)) for run in runs}
+    name = " and ".join(f"`{key}`" for key in configuration.varied(config, runs[0]))
+    tables = [results / "runs" / run.name / "totals.parquet" for run in runs]
+    means = {}
+    for estimator in (OWN, ADDS_UP):
+        models, r = correlations(read(tables, estimator))
+        labels = [varied[model] for model in models[RUN].itertuples(index=False, name=None)]
+        found = pairs(r, objective=models["objective"].to_numpy(), varied=np.array(labels))
+        means[estimator] = found.groupby(["objective", "varied"])["similarity"].mean()
+    shared = {
+        (True, False): f"with the objective in common but not {name}",
+        (False, True): f"with {name} in common but not the objective",
+        (False, False): "with neither in common",
+    }
+    phrases = [
+        f"r = {means[ADDS_UP][key]:.2f} ({means[OWN][key]:.2f}) {words}"
+        for key, words in shared.items()
+        if key in means[OWN]
+    ]
+    listed = ", ".join(phrases).replace("-", "−")
+    return f"Shapes over the layers of two models by `{ADDS_UP}` (`{OWN}`) correlate by {listed}."
 
 
 if __name__ == "__main__":

@@ -168,6 +168,22 @@ def main_runs(config: Tree, variant: str | None = None) -> list[Run]:
     ]
 
 
+def all_main_runs(config: Tree) -> list[Run]:
+    """Return the main runs of all variants, each once."""
+    found = [run for variant in variants(config) for run in main_runs(config, variant)]
+    return list(dict.fromkeys(found))
+
+
+def varied(config: Tree, run: Run) -> Tree:
+    """Return the settings in which the variants differ, as this run has them."""
+    keys = {key for changes in config["variants"].values() for key in changes}
+    values = AS_IN_FAIRSEQ | settings(config, run.variant)
+    return {
+        key: values[key].get(run.objective) if key in BY_OBJECTIVE else values.get(key)
+        for key in sorted(keys)
+    }
+
+
 def probed_throughout(config: Tree) -> list[Run]:
     """Return the runs of which every update is probed, main runs first."""
     main = main_runs(config)

@@ -6,7 +6,6 @@ any other exception it would wrap into ten.
 
 import sys
 from collections.abc import Callable, Iterable
-from itertools import chain
 from pathlib import Path
 from typing import NoReturn, Protocol
 
@@ -96,8 +95,7 @@ class Inputs:
     @property
     def main_runs_of_all_variants(self) -> list[Run]:
         """Those of every variant, with all seeds, each once."""
-        found = chain.from_iterable(self.main_runs_by_variant.values())
-        return self._of_all_seeds(dict.fromkeys(found))
+        return self._of_all_seeds(configuration.all_main_runs(self.config))
 
     @property
     def pairs(self) -> list[tuple[str, str]]:

@@ -4,8 +4,10 @@ import yaml
 from snakemake.utils import update_config
 
 from closer_look.analysis.claims.claim import OTHERS, PAPER
+from closer_look.analysis.frames import write
 from closer_look.answer import answer
 from closer_look.summary import summary
+from closer_look.vocabulary import COMPONENTS
 from fake_bin import ROOT
 
 RUNS = {"mlm": "libreoffice/mlm/en", "clm": "libreoffice/clm/en", "mt": "libreoffice/mt/en-de"}
@@ -70,6 +72,22 @@ def test_the_models_and_what_the_estimators_find(config, results):
     ]
 
 
+def shapes(results, run, values):
+    """Write a run's contributions by layer, the same for all components and estimators."""
+    corpus, objective, languages, variant, seed = run
+    folder = results / f"runs/{'/'.join(run)}"
+    folder.mkdir(parents=True, exist_ok=True)
+    facets = {"corpus": corpus, "objective": objective, "languages": languages}
+    rows = [
+        {**facets, "variant": variant, "seed": int(seed), "estimator": estimator}
+        | {"stack": "model", "layer": layer, "component": component, "head": 0, "lca": -value}
+        for estimator in ("own_batch", "trapezoid")
+        for component in COMPONENTS
+        for layer, value in enumerate(values, start=1)
+    ]
+    write(pd.DataFrame(rows), folder / "totals.parquet")
+
+
 def test_what_changes_with_a_variant(config, results):
     config["variants"]["post"] = {"norm": "post"}
     verdicts = {"base": ("holds", "fails", "undecided"), "post": ("holds", "undecided", "fails")}
@@ -81,9 +99,20 @@ def test_what_changes_with_a_variant(config, results):
         if name == "trapezoid" or variant == "base"
     ]
     pd.DataFrame(rows).to_csv(results / "tables/verdicts.csv", index=False)
-    assert answer(config, results).splitlines()[-1] == (
+    shapes(results, ("libreoffice", "mlm", "en", "base", "1"), [1, 2, 3])  # post
+    shapes(results, ("libreoffice", "clm", "en", "base", "1"), [3, 2, 1])  # pre
+    shapes(results, ("libreoffice", "clm", "en", "post", "1"), [1, 4, 1])
+    shapes(results, ("libreoffice", "mt", "en-de", "base", "1"), [1, 2, 3])  # post
+    *_, verdicts, _, alike = answer(config, results).splitlines()
+    assert verdicts == (
         "With `post`, 1 of 3 verdicts by `trapezoid` stay as they are; "
         "(3) fails → undecided; (12) undecided → fails."
+    )
+    assert alike == (
+        "Shapes over the layers of two models by `trapezoid` (`own_batch`) correlate by "
+        "r = 0.00 (0.00) with the objective in common but not `norm`, "
+        "r = 0.33 (0.33) with `norm` in common but not the objective, "
+        "r = −1.00 (−1.00) with neither in common."
     )
 
 
@@ -96,17 +125,20 @@ def test_a_model_without_a_test_set_of_its_own(config, results):
 
 
 def test_the_claims_by_their_verdicts(config, results):
-    text = answer(config, results)
-    assert (
-        "Of the paper's 4 claims, by `own_batch` 2 hold, 1 fail, 1 cannot be tested; by "
-        "`next_batch` 1 hold, 1 fail, 1 are undecided, 1 cannot be tested; by `trapezoid` 1 hold, "
-        "2 fail, 1 cannot be tested."
-    ) in text
-    assert text.endswith(
-        "- **Holds either way:** (1) S1.\n"
-        "- **Holds by `own_batch`, fails by `trapezoid`:** (2) S2.\n"
-        "- **Fails either way:** (3) S3."
-    )
+    lines = answer(config, results).splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[6:11]]
+    assert cells == [
+        ["Of the paper's 4 claims", "hold", "fail", "are undecided", "cannot be tested"],
+        cells[1],
+        ["by `own_batch`", "2", "1", "0", "1"],
+        ["by `next_batch`", "1", "1", "1", "1"],
+        ["by `trapezoid`", "1", "2", "0", "1"],
+    ]
+    assert lines[12:] == [
+        "- **Holds either way:** (1) S1.",
+        "- **Holds by `own_batch`, fails by `trapezoid`:** (2) S2.",
+        "- **Fails either way:** 3.",
+    ]
 
 
 def test_the_demo_ends_with_the_same_numbers(config, results):

@@ -39,7 +39,7 @@ TRAININGS = {
     "languages": 23,
     "laptop": 3,
     "noise": 12,
-    "norm": 4,
+    "norm": 6,
     "optimizer": 6,
     "regularization": 12,
     "scale": 45,
@@ -60,7 +60,7 @@ def test_every_shipped_configuration_is_a_plan(paper, path, capfd):
     ("names", "trainings"),
     [
         (["controls", "laptop"], 9),
-        (["norm", "laptop"], 4),
+        (["norm", "laptop"], 6),
         (["seeds", "laptop"], 15),
         (["laptop", "scale"], 9),
     ],

@@ -38,6 +38,18 @@ def similarities(profiles: Floats) -> Floats:
     return found
 
 
+def correlations(totals: pd.DataFrame) -> tuple[pd.DataFrame, Floats]:
+    """Return the runs, a row for each, and the similarity of every two of their profiles.
+
+    It is 0 where a component is the same in every layer.
+    """
+    found = profiles(totals)
+    runs = found.index.to_frame(index=False)
+    components = found.columns.get_level_values("component").nunique()
+    shape = len(runs), components, -1
+    return runs, np.nan_to_num(similarities(found.to_numpy().reshape(shape)))
+
+
 def data(runs: pd.DataFrame) -> pd.Series:
     """Return what the runs were trained on: the corpus and the languages.
 
@@ -45,6 +57,13 @@ def data(runs: pd.DataFrame) -> pd.Series:
     would say nothing of the data.
     """
     return runs["corpus"] + "/" + runs["languages"]
+
+
+def pairs(similarity: Floats, **labels: Labels) -> pd.DataFrame:
+    """Return a row for every two runs: their `similarity`, and whether they share each label."""
+    one, other = np.triu_indices(len(similarity), 1)
+    shared = {name: values[one] == values[other] for name, values in labels.items()}
+    return pd.DataFrame({"similarity": similarity[one, other], **shared})
 
 
 def separation(distance: Floats, labels: Labels) -> float:
