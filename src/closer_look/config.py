@@ -83,6 +83,9 @@ def check(config: Tree, schema: Tree) -> None:
         raise ConfigError(_explain(error))
     for name, corpus in config["corpora"].items():
         _check_files(corpus, f"corpora.{name}")
+    for key in ("opus_mirror", "opus_database"):
+        if config[key] is not None:
+            _check_path(config[key], key)
     for number, entry in enumerate(config["runs"]):
         _check_entry(entry, f"runs[{number}]", config["corpora"])
     for corpus, entry in config["corpora"].items():
@@ -272,7 +275,18 @@ def _check_files(corpus: Tree, key: str) -> None:
         else:
             _check_pattern(part["url"], corpus["languages"], f"{key_of_part}.url")
     if "files" in corpus:
-        _check_pattern(corpus["files"], corpus["languages"], f"{key}.files")
+        files = corpus["files"]
+        _check_pattern(files, corpus["languages"], f"{key}.files")
+        for path in files.values() if isinstance(files, dict) else [files]:
+            _check_path(path, f"{key}.files")
+
+
+def _check_path(path: str, key: str) -> None:
+    """Refuse a path of this machine that only a shell would understand, or none."""
+    if path[:1] in ("", "~", "$"):
+        raise ConfigError(f"{key}: {path!r} is no path: write it out, ~ and $ stand for themselves")
+    if "://" in path:
+        raise ConfigError(f"{key}: {path!r} is no path but an address: `source: url` reads those")
 
 
 def _check_pattern(pattern: str | dict[str, str], languages: list[str], key: str) -> None:

@@ -328,6 +328,20 @@ X = {"source": "local", "languages": ["de", "en", "fr"], "valid": 1, "test": 1}
         ({"bpe": {"sample": 100}}, r"^bpe.sample: 100 is less than the minimum of 101$"),
         ({"training": {"lr": 1e39}}, r"^training.lr: 1e\+39 is 0 or infinite in single precision$"),
         ({"training": {"adam_eps": 1e-45}}, r"^training.adam_eps: 1e-45 is 0 or infinite in sing"),
+        (
+            {"corpora": {"x": X | {"files": "~/a.{language}"}}},
+            r"^corpora.x.files: '~/a.{language}' is no path: write it out",
+        ),
+        (
+            {"corpora": {"x": X | {"files": {"de": "a", "en": "$HOME/b", "fr": "c"}}}},
+            r"^corpora.x.files: '\$HOME/b' is no path: write it out",
+        ),
+        (
+            {"corpora": {"x": X | {"files": "https://x.org/a.{language}"}}},
+            r"^corpora.x.files: 'https://.*' is no path but an address: `source: url`",
+        ),
+        ({"opus_mirror": "~/opus"}, r"^opus_mirror: '~/opus' is no path"),
+        ({"opus_database": ""}, r"^opus_database: '' is no path"),
         ({"seeds": [1, 1]}, r"seeds: .*non-unique"),
         ({"main_runs": {"clm": "europarl/clm/fr"}}, r"main_runs.clm: unknown value .*clm/fi"),
         ({"main_runs": {"clm": "europarl/mlm/en"}}, r"main_runs.clm: unknown value"),
