@@ -64,8 +64,10 @@ def count_devices(precision: str) -> int:
     import torch
 
     count = torch.cuda.device_count()
-    if not count and precision == "fp16":
-        raise InputError("training.precision: fp16 needs a CUDA device; choose fp32 for the CPU")
+    if not count and precision != "fp32":  # of bf16 without one fairseq concludes that it has TPUs
+        raise InputError(
+            f"training.precision: {precision} needs a CUDA device; choose fp32 for the CPU"
+        )
     return count
 
 
