@@ -3,6 +3,7 @@
 The corpus's own test split is called `test`; other test sets have sacrebleu's names.
 """
 
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -85,8 +86,8 @@ def unigram_loss(data: Path, target: str | None) -> float:
 
 
 TOKENIZERS = {
-    "zh": ("zh", "zho", "cmn", "yue", "wuu", "lzh", "nan", "hak", "gan"),
-    "ja-mecab": ("ja", "jpn"),
+    "zh": ("zh", "zho", "cmn", "yue", "wuu", "lzh", "nan", "hak", "gan", "zhs", "zht", "chn"),
+    "ja-mecab": ("ja", "jpn", "jap"),
     "ko-mecab": ("ko", "kor"),
     "char": ("th", "tha", "lo", "lao", "km", "khm", "my", "mya", "bo", "bod", "dz", "dzo"),
 }
@@ -94,10 +95,19 @@ TOKENIZERS = {
 those that it has none for, BLEU is of characters."""
 
 
-def tokenizer(language: str) -> str:
-    """Return sacrebleu's tokenizer for a language, whose code may have a region or script."""
+def tokenizer(language: str, references: Sequence[str] = ()) -> str:
+    """Return sacrebleu's tokenizer for a language, whose code may have a region or script.
+
+    Of other languages the text tells: if most references are in a script without blanks, as those
+    in Shan or Mon are, BLEU is of characters too.
+    """
     base = language.split("_")[0]
-    return next((name for name, bases in TOKENIZERS.items() if base in bases), "13a")
+    for name, bases in TOKENIZERS.items():
+        if base in bases:
+            return name
+    lengths = map(measure, normalised(references))
+    unspaced = sum(characters > words for words, characters in lengths)
+    return "char" if unspaced > len(references) / 2 else "13a"
 
 
 def bleu_and_chrf(translations: list[str], references: list[str], target: str) -> dict:
@@ -105,7 +115,7 @@ def bleu_and_chrf(translations: list[str], references: list[str], target: str) -
     from sacrebleu.metrics import BLEU, CHRF
 
     found = {}
-    for name, metric in (("bleu", BLEU(tokenize=tokenizer(target))), ("chrf", CHRF())):
+    for name, metric in (("bleu", BLEU(tokenize=tokenizer(target, references))), ("chrf", CHRF())):
         found[name] = metric.corpus_score(translations, [references]).score
         found[f"{name}_signature"] = str(metric.get_signature())
     return found

@@ -64,8 +64,10 @@ def count_devices(precision: str) -> int:
     import torch
 
     count = torch.cuda.device_count()
-    if not count and precision == "fp16":
-        raise InputError("training.precision: fp16 needs a CUDA device; choose fp32 for the CPU")
+    if not count and precision != "fp32":  # of bf16 without one fairseq concludes that it has TPUs
+        raise InputError(
+            f"training.precision: {precision} needs a CUDA device; choose fp32 for the CPU"
+        )
     return count
 
 
@@ -142,8 +144,8 @@ class Training:
 def main(training: Training) -> None:
     """Train a run, or go on with it, and write its log and manifest.
 
-    Raises `InputError` if it had to stop for the time limit, or if more than the share
-    `max_dropped` of the text is too long to be trained on.
+    Raises `InputError` if it had to stop for the time limit, if the data is not what its manifest
+    says, or if more than the share `max_dropped` of the text is too long to be trained on.
     """
     with ExitStack() as held:
         lock = held.enter_context(locked(training.folder))
@@ -151,6 +153,7 @@ def main(training: Training) -> None:
         devices = count_devices(training.settings["precision"])
         check_kernels()
         options = training.arguments(devices)
+        check_folder(training.data, training.data_manifest)
         left_out = training.count_left_out()
         checkpoint, damages = resume(training)
         about = {"devices": provenance.devices(), "code": provenance.code()}
@@ -180,9 +183,8 @@ def resume(training: Training) -> tuple[Checkpoint, list[str]]:
 def fit(training: Training, checkpoint: Checkpoint, options: list[str], inherit: list[int]) -> None:
     """Have fairseq train from a checkpoint to the end, or as far as the time limit allows.
 
-    Raises `InputError` in the latter case, and if the data is not what its manifest says.
+    Raises `InputError` in the latter case.
     """
-    check_folder(training.data, training.data_manifest)
     total = training.settings["total_updates"]
     of_attempt = {
         "user-dir": PLUGIN,

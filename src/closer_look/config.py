@@ -4,6 +4,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterable, Iterator
+from itertools import combinations
 from typing import Any, NamedTuple, cast
 
 import jsonschema
@@ -16,6 +17,9 @@ from .vocabulary import OBJECTIVES
 
 LARGEST = 2**31 - 1
 """SentencePiece's numbers have 32 bits, and numpy's seeds, to which fairseq adds the epoch."""
+
+SINGLE = 2.0**-126, 2.0**128
+"""What a number is in single precision, in which models are trained: less is 0, more infinite."""
 
 OF_OPTIMIZER = {"adam": ("adam_betas", "adam_eps"), "sgd": ("momentum",)}
 """The settings that only one optimizer has."""
@@ -79,6 +83,9 @@ def check(config: Tree, schema: Tree) -> None:
         raise ConfigError(_explain(error))
     for name, corpus in config["corpora"].items():
         _check_files(corpus, f"corpora.{name}")
+    for key in ("opus_mirror", "opus_database"):
+        if config[key] is not None:
+            _check_path(config[key], key)
     for number, entry in enumerate(config["runs"]):
         _check_entry(entry, f"runs[{number}]", config["corpora"])
     for corpus, entry in config["corpora"].items():
@@ -284,7 +291,18 @@ def _check_files(corpus: Tree, key: str) -> None:
         else:
             _check_pattern(part["url"], corpus["languages"], f"{key_of_part}.url")
     if "files" in corpus:
-        _check_pattern(corpus["files"], corpus["languages"], f"{key}.files")
+        files = corpus["files"]
+        _check_pattern(files, corpus["languages"], f"{key}.files")
+        for path in files.values() if isinstance(files, dict) else [files]:
+            _check_path(path, f"{key}.files")
+
+
+def _check_path(path: str, key: str) -> None:
+    """Refuse a path of this machine that only a shell would understand, or none."""
+    if path[:1] in ("", "~", "$"):
+        raise ConfigError(f"{key}: {path!r} is no path: write it out, ~ and $ stand for themselves")
+    if "://" in path:
+        raise ConfigError(f"{key}: {path!r} is no path but an address: `source: url` reads those")
 
 
 def _check_pattern(pattern: str | dict[str, str], languages: list[str], key: str) -> None:
@@ -292,6 +310,11 @@ def _check_pattern(pattern: str | dict[str, str], languages: list[str], key: str
         raise ConfigError(f"{key}: {pattern!r} is the same for both languages: put {{language}} in")
     if isinstance(pattern, dict) and (missing := set(languages) - set(pattern)):
         raise ConfigError(f"{key}.{min(missing)}: missing")
+    if isinstance(pattern, dict):
+        for first, second in combinations(pattern, 2):
+            if pattern[first] == pattern[second]:
+                name = pattern[first]
+                raise ConfigError(f"{key}: {first} and {second} have the same file, {name!r}")
 
 
 def _check_entry(entry: Tree, key: str, corpora: Tree) -> None:
@@ -385,6 +408,8 @@ def _check_value(key: str, value: object) -> None:
     """Check what no number and no text may be, wherever it stands."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{key}: {value} is not a finite number")
+    if isinstance(value, float) and value and not SINGLE[0] <= abs(value) < SINGLE[1]:
+        raise ConfigError(f"{key}: {value} is 0 or infinite in single precision")
     if isinstance(value, int) and abs(value) > LARGEST:
         raise ConfigError(f"{key}: {value} is more than {LARGEST}, the most that the tools take")
     if isinstance(value, str) and re.search(r"[\x00-\x1f\x7f]", value):
@@ -411,7 +436,11 @@ def _explain(error: jsonschema.ValidationError) -> str:
             kinds = _kinds(schema)
             is_text = "string" in kinds
             hint = _quote(instance) if is_text else _number_hint(instance, kinds)
+            if kinds == ["array"] and not isinstance(instance, dict | None):
+                hint = f" (in YAML, a list is in brackets: [{instance}])"
             return f"{key}: {instance!r} is not of type {' or '.join(kinds)}{hint}"
+        case "pattern" if "title" in schema:
+            return f"{key}: {error.message}: it has to be {schema['title']}"
         case _:
             return f"{key}: {error.message}".replace("\n", " ")
 

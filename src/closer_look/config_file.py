@@ -13,8 +13,12 @@ from closer_look.trees import Tree
 
 NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
-MISREAD = re.compile(r"[-+]?0[\d_]|.*:")
-"""Numbers that YAML 1.1 takes for octal (010 is 8) or for minutes and seconds (1:30 is 90)."""
+MISREAD = re.compile(r"[-+]?0[\d_]|.*:|[-+]?[1-9]\d{0,2}\.000$")
+"""Numbers that YAML 1.1 takes for octal (010 is 8) or for minutes and seconds (1:30 is 90), and
+thousands with a point as many languages write them (125.000 is 125)."""
+
+SYNTAX = "indent with blanks, and quote text with any of : # { [ * & ! % @ in it"
+"""What mends most of what is no YAML."""
 
 
 def read(path: str | Path) -> Tree:
@@ -37,7 +41,12 @@ def read(path: str | Path) -> Tree:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark else ""
-        raise ConfigError(f"{path}: {line}{getattr(error, 'problem', error)}") from None
+        problem = getattr(error, "problem", error)
+        raise ConfigError(f"{path}: {line}{problem}; {SYNTAX}") from None
+    for anchor in _endless(node):
+        raise ConfigError(
+            f"{path}: line {anchor.start_mark.line + 1}: what this anchor names contains itself"
+        )
     for key, first, second in _repeated(node, ""):
         raise ConfigError(
             f"{path}: {key} is there twice, in lines {first} and {second}: join them, "
@@ -46,11 +55,27 @@ def read(path: str | Path) -> Tree:
     for number in _misread(node):
         raise ConfigError(
             f"{path}: line {number.start_mark.line + 1}: YAML takes {number.value} for "
-            f"{yaml.safe_load(number.value)}; if it is text, quote it"
+            f"{yaml.safe_load(number.value)}; if it is text, quote it; a number is written "
+            "without a 0 before it, a colon or a point for thousands"
         )
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: is no mapping of keys to values")
     return content
+
+
+def _endless(node: yaml.Node | None, around: tuple[yaml.Node, ...] = ()) -> Iterator[yaml.Node]:
+    """Yield the lists and mappings that contain themselves, by an alias."""
+    if node in around:
+        yield node
+    elif isinstance(node, yaml.CollectionNode):
+        for item in _items(node):
+            yield from _endless(item, (*around, node))
+
+
+def _items(node: yaml.CollectionNode) -> Iterator[yaml.Node]:
+    """Return all that is directly in a list or mapping: of the latter, keys and values."""
+    is_mapping = isinstance(node, yaml.MappingNode)
+    return chain.from_iterable(node.value) if is_mapping else iter(node.value)
 
 
 def _repeated(node: yaml.Node | None, place: str) -> Iterator[tuple[str, int, int]]:
@@ -74,8 +99,7 @@ def _misread(node: yaml.Node | None) -> Iterator[yaml.ScalarNode]:
         if node.tag in NUMBERS and MISREAD.match(node.value):
             yield node
     elif isinstance(node, yaml.CollectionNode):
-        pairs = isinstance(node, yaml.MappingNode)
-        for item in chain.from_iterable(node.value) if pairs else node.value:
+        for item in _items(node):
             yield from _misread(item)
 
 

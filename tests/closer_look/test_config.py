@@ -230,6 +230,9 @@ def test_other_languages_are_refused(code):
         check(merged(PAPER, {"corpora": {"europarl": {"languages": [code]}}}), SCHEMA)
 
 
+X = {"source": "local", "languages": ["de", "en", "fr"], "valid": 1, "test": 1}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -309,6 +312,36 @@ def test_other_languages_are_refused(code):
             {"corpora": {"europarl": {"source": "local", "files": {"de": "a"}}}},
             r"corpora.europarl.files.bg: missing",
         ),
+        (
+            {"corpora": {"x": X | {"files": {"de": "a", "en": "b", "fr": "a"}}}},
+            r"^corpora.x.files: de and fr have the same file, 'a'$",
+        ),
+        (
+            {"corpora": {"europarl": {"languages": ["zh-CN"]}}},
+            r"'zh-CN' .*: it has to be a code as O",
+        ),
+        ({"corpora": {"europarl": {"name": "O'Neil"}}}, r"europarl.name: .* a name that OPUS has$"),
+        ({"corpora": {"europarl": {"version": "../v8"}}}, r"europarl.version: .* that OPUS has$"),
+        ({"variants": {"big-lr": {"lr": 1}}}, r"variants: 'big-lr' .*: it has to be a name of sma"),
+        ({"seeds": 7}, r"^seeds: 7 is not of type array .in YAML, a list is in brackets: .7..$"),
+        ({"seeds": None}, r"^seeds: None is not of type array$"),
+        ({"bpe": {"sample": 100}}, r"^bpe.sample: 100 is less than the minimum of 101$"),
+        ({"training": {"lr": 1e39}}, r"^training.lr: 1e\+39 is 0 or infinite in single precision$"),
+        ({"training": {"adam_eps": 1e-45}}, r"^training.adam_eps: 1e-45 is 0 or infinite in sing"),
+        (
+            {"corpora": {"x": X | {"files": "~/a.{language}"}}},
+            r"^corpora.x.files: '~/a.{language}' is no path: write it out",
+        ),
+        (
+            {"corpora": {"x": X | {"files": {"de": "a", "en": "$HOME/b", "fr": "c"}}}},
+            r"^corpora.x.files: '\$HOME/b' is no path: write it out",
+        ),
+        (
+            {"corpora": {"x": X | {"files": "https://x.org/a.{language}"}}},
+            r"^corpora.x.files: 'https://.*' is no path but an address: `source: url`",
+        ),
+        ({"opus_mirror": "~/opus"}, r"^opus_mirror: '~/opus' is no path"),
+        ({"opus_database": ""}, r"^opus_database: '' is no path"),
         ({"seeds": [1, 1]}, r"seeds: .*non-unique"),
         ({"main_runs": {"clm": "europarl/clm/fr"}}, r"main_runs.clm: unknown value .*clm/fi"),
         ({"main_runs": {"clm": "europarl/mlm/en"}}, r"main_runs.clm: unknown value"),

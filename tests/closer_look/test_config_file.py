@@ -13,12 +13,12 @@ def write(folder, text, name="my.yaml"):
 
 def test_a_file_is_read_as_yaml_has_it(tmp_path):
     text = "a: &x {b: 1, c: [1, 2]}\nd: {<<: *x, b: 2}\ne: no\n"
-    text += "f: [0, -0.5, '010', '1:30', a:b]\n"
+    text += "f: [0, -0.5, '010', '1:30', a:b, 0.125, 1.0, 0.001]\n"
     assert read(write(tmp_path, text)) == {
         "a": {"b": 1, "c": [1, 2]},
         "d": {"b": 2, "c": [1, 2]},
         "e": False,
-        "f": [0, -0.5, "010", "1:30", "a:b"],
+        "f": [0, -0.5, "010", "1:30", "a:b", 0.125, 1.0, 0.001],
     }
     content = {"a": {"b": [1, "ä"]}}
     assert read(write(tmp_path, json.dumps(content, indent="\t"), "my.json")) == content
@@ -33,6 +33,10 @@ def test_a_file_is_read_as_yaml_has_it(tmp_path):
         ('{"a": 1,\n"a": 2}', "a is there twice, in lines 1 and 2"),
         ("a: 1\nb: [2, 010]\n", "line 2: YAML takes 010 for 8; if it is text, quote it"),
         ("a:\n  b: 1:30\n", "line 2: YAML takes 1:30 for 90"),
+        ("a: 1\nb: 125.000\n", "line 2: YAML takes 125.000 for 125.0; if it is text, quote it"),
+        ("a:\n  b: {language}.txt\n", r"line 2: expected .*; .* quote text with any of : # {"),
+        ("a: &x [1, *x]\n", "line 1: what this anchor names contains itself"),
+        ("a: 1\nb: &x {c: {d: *x}}\n", "line 2: what this anchor names contains itself"),
         ("a: [1\nb: 2\n", "line 2: "),
         ("a: 1\n\tb: 2\n", "line 2: "),
         ("- a\n", "is no mapping of keys to values"),

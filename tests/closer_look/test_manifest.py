@@ -44,6 +44,15 @@ def test_a_manifest_appears_as_a_whole_or_not_at_all(folder, monkeypatch):
     assert [*path.parent.glob("*unfinished*")] == []
 
 
+@pytest.mark.parametrize("content", [b"", b'{"sha256": {', b"\0" * 99, b"\xff"])
+def test_a_damaged_manifest_is_one_line_that_names_it(folder, content):
+    path = folder.with_name("en.json")
+    path.write_bytes(content)
+    for function in (read_manifest, lambda path: check_folder(folder, path)):
+        with pytest.raises(InputError, match=f"^{path}: damaged .*; remove it, and what it belong"):
+            function(path)
+
+
 def test_files_that_are_what_they_were_pass(folder):
     check_folder(folder, folder.with_name("en.json"))
 

@@ -69,6 +69,8 @@ CLUTTER = {"__MACOSX/._x.de": b"\0\5", "._x.de": b"\0", "c/._x.de": b"\0", ".DS_
         (["x.de", *CLUTTER], "*.de", "x.de"),
         ([*CLUTTER, "x.de"], "*x.de", "x.de"),
         (["x\n.de"], "*.de", "x\n.de"),
+        (["U\u0308bung/x.de"], "\xdcbung/x.de", "U\u0308bung/x.de"),  # as macOS packs it
+        (["\xdcbung/x.de"], "U\u0308bung/*.de", "\xdcbung/x.de"),
     ],
 )
 def test_the_file_that_is_meant(archive, names, pattern, found):
@@ -195,6 +197,27 @@ def test_an_archive_in_an_archive_and_what_is_none(archive, tmp_path):
         (tmp_path / "text").write_bytes(content)
         with pytest.raises(InputError, match="text: neither a .zip nor a .tar archive"):
             find(tmp_path / "text", "*.de")
+
+
+def test_a_tar_of_the_oldest_kind_is_one(tmp_path):
+    blocks = bytearray(pack(tmp_path / "new.tar", ["x.de", "x.en"]).read_bytes())
+    for start in range(0, len(blocks), tarfile.BLOCKSIZE):
+        header = blocks[start : start + tarfile.BLOCKSIZE]
+        if header[257:262] == b"ustar":
+            header[257:265], header[148:156] = bytes(8), b" " * 8
+            header[148:156] = b"%06o\0 " % sum(header)
+            blocks[start : start + tarfile.BLOCKSIZE] = header
+    assert b"ustar" not in blocks
+    (tmp_path / "old.tar").write_bytes(blocks)
+    assert find(tmp_path / "old.tar", "*.en").name == "x.en"
+    with pytest.raises(InputError, match="an archive of x.de, x.en; say which in `files`$"):
+        list(read_lines(tmp_path / "old.tar"))
+
+
+def test_what_is_no_archive_is_called_what_it_is(tmp_path):
+    (tmp_path / "a.7z").write_bytes(b"7z\xbc\xaf\x27\x1c\0\4")
+    with pytest.raises(InputError, match="a.7z: a .7z archive: unpack it$"):
+        find(tmp_path / "a.7z", "*.de")
 
 
 def test_a_truncated_archive_is_noticed_wherever_it_is_cut(archive):

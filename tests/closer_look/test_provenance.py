@@ -124,3 +124,13 @@ def test_devices_are_cards_or_the_processor(monkeypatch):
     assert devices() == ["card 0", "card 1"]
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     assert devices() == [provenance.processor()] != [""]
+
+
+@pytest.mark.parametrize("content", [b"", b'[{"started":', b"\0" * 99])
+def test_a_damaged_list_of_attempts_begins_anew_and_says_so(tmp_path, capsys, content):
+    path = tmp_path / "attempts.json"
+    path.write_bytes(content)
+    with attempt(path, name="next"):
+        pass
+    assert [found["name"] for found in attempts(path)] == ["next"]
+    assert f"{path}: damaged" in capsys.readouterr().err

@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 
 from closer_look.data import text
 from closer_look.data.members import Member
-from closer_look.data.text import copy_lines, read_lines, read_pairs, write_lines
+from closer_look.data.text import (
+    check_intact,
+    check_text,
+    copy_lines,
+    read_lines,
+    read_pairs,
+    write_lines,
+)
 from closer_look.jobs.job import InputError
 
 
@@ -164,3 +171,55 @@ def test_what_decompresses_without_end_is_refused(tmp_path, monkeypatch, suffix)
     message = f"{path}: its {path.stat().st_size} bytes decompress to over 1000 times as many"
     with pytest.raises(InputError, match=message):
         text.check_intact(path, name=path)
+
+
+FOREIGN = [
+    (b"7z\xbc\xaf\x27\x1c\0\4", "a .7z archive: unpack it"),
+    (b"Rar!\x1a\x07\x01\0", "a .rar archive: unpack it"),
+    (lzma.compress(b"one\n", lzma.FORMAT_ALONE), "compressed by `lzma`: unpack it"),
+    (b"<!DOCTYPE html>\n<html>\n", "a web page and not a file"),
+    (b"\xef\xbb\xbf \n<HTML>\n", "a web page and not a file"),
+    (b"%PDF-1.7\n1\n", "a PDF: its text is needed"),
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\n", "the pointer of Git LFS"),
+]
+NO_TEXT = [
+    *FOREIGN,
+    (b"<?xml version='1.0'?>\n<tmx>\n", "XML: its text is needed, a sentence a line"),
+    (b"\n<TMX version='1.4'>\n", "XML: its text is needed"),
+    ("one\ntwo\n".encode("utf-16-le"), "not UTF-8, full of zero bytes"),
+    ("one\ntwo\n".encode("utf-32"), "not UTF-8, full of zero bytes"),
+]
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+@pytest.mark.parametrize(("content", "what"), NO_TEXT)
+def test_what_is_no_text_is_not_read_as_such(tmp_path, content, what, compress):
+    path = tmp_path / "text.en"
+    path.write_bytes(compress(content))
+    for function in (check_text, lambda text: copy_lines(text, io.BytesIO())):
+        with pytest.raises(InputError) as error:
+            function(path)
+        assert str(error.value).startswith(f"{path}: {what}")
+
+
+@pytest.mark.parametrize("name", ["a.gz", "a.zip", "a"])
+@pytest.mark.parametrize(("content", "what"), FOREIGN)
+def test_what_cannot_be_read_is_no_damaged_archive(tmp_path, content, what, name):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError) as error:
+        check_intact(tmp_path / name, "its URL")
+    assert str(error.value).startswith(f"its URL: {what}")
+
+
+def test_what_only_looks_odd_is_text(tmp_path):
+    for content in (
+        b"",
+        b"<html is a tag>\n"[1:],
+        b"Rar! Rar!\n",
+        b"a\0b c d\n",
+        b"7z\n",
+        b"<b>\n",
+    ):
+        (tmp_path / "text").write_bytes(content)
+        check_text(tmp_path / "text")
+        check_intact(tmp_path / "text", "its URL")

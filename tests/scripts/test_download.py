@@ -3,9 +3,12 @@
 import gzip
 import io
 import random
+import ssl
 import tarfile
 
 import pytest
+import requests
+from urllib3.exceptions import MaxRetryError, SSLError
 
 import opus_tree
 from closer_look.data import fetch
@@ -13,7 +16,7 @@ from closer_look.data.opus import corpus_files, local_name
 from closer_look.data.sources import texts, urls
 from closer_look.data.text import read_lines
 from closer_look.jobs.job import InputError
-from http_server import serve
+from http_server import Handler, serve
 from opus_tree import FORMATS, ROOT, corpus, truncate, write_tree
 from scripts.data.download import download
 
@@ -260,6 +263,44 @@ def test_a_way_round_in_circles_is_refused_at_once(server, large, tmp_path):
     with pytest.raises(InputError, match="large.zip: Exceeded 30 redirects"):
         fetch.fetch(server.url + "large.zip", tmp_path / "got.zip")
     assert len(server.requests) == 31
+
+
+@pytest.mark.parametrize("url", ["http://.x..y/z", f"http://{'a' * 64}.org/z"])
+def test_a_host_that_cannot_be_is_refused_at_once(server, large, tmp_path, url):
+    server.plan = [url]
+    with pytest.raises(InputError, match="^http.*large.zip: Failed to parse: .* label empty or"):
+        fetch.fetch(server.url + "large.zip", tmp_path / "got.zip")
+    with pytest.raises(InputError, match="^http.*z: .* label"):
+        fetch.remote_size(url)
+
+
+@pytest.mark.parametrize("status", [204, 300, 304])
+def test_an_answer_without_a_file_is_no_file(server, large, tmp_path, monkeypatch, status):
+    def answer(handler):
+        handler.answer(status, {"Content-Length": "0"})
+
+    monkeypatch.setattr(Handler, "do_GET", answer)
+    with pytest.raises(InputError, match=f"the server answers HTTP {status} .* instead of a file"):
+        fetch.fetch(server.url + "large.zip", tmp_path / "got.zip")
+    assert list(tmp_path.glob("*got*")) == []
+
+
+@pytest.mark.parametrize(("content", "what"), [(b"", "is empty"), (b"<html>\n", "a web page")])
+def test_a_page_or_nothing_is_no_corpus(server, mirror, large, tmp_path, content, what):
+    (mirror / "large.zip").write_bytes(content)
+    with pytest.raises(InputError, match=f"^{server.url}large.zip: {what}"):
+        fetch.fetch(server.url + "large.zip", tmp_path / "got")
+    assert list(tmp_path.glob("*got*")) == []
+
+
+def test_a_certificate_that_is_not_trusted_is_final_and_named():
+    cause = ssl.SSLCertVerificationError(1, "certificate verify failed: self-signed")
+    wrapped = MaxRetryError(None, "/x", SSLError(cause))
+    error = requests.exceptions.SSLError(wrapped)
+    assert fetch.is_final(error)
+    assert fetch.reason(error).endswith("certificate verify failed: self-signed")
+    broken = requests.exceptions.SSLError(MaxRetryError(None, "/x", SSLError(ssl.SSLEOFError())))
+    assert not fetch.is_final(broken)
 
 
 def test_an_endless_file_ends(server, large, tmp_path, monkeypatch):

@@ -78,18 +78,25 @@ def test_fairseq_leaves_out_what_is_counted_whatever_a_card_holds(data, max_toke
     assert 20 < long.sum() < 90
 
 
-@pytest.mark.parametrize("context", [5, 9, 10, 16, 17])
-def test_of_a_masked_model_sentences_longer_than_a_sample_are_left_out(data, context):
-    settings = SETTINGS | {"tokens_per_sample": context}
-    long = is_left_out(data, "train", "mlm", "en", settings)
-    samples, pieces = trained_on(data, "mlm", settings, 32)
+@pytest.mark.parametrize("context", [5, 9, 10, 15, 16, 17])
+@pytest.mark.parametrize("mode", ["none", "complete", "eos"])
+@pytest.mark.parametrize("objective", ["mlm", "clm"])
+def test_of_language_models_what_fairseq_leaves_out_is_counted(data, objective, mode, context):
+    settings = SETTINGS | {"tokens_per_sample": context, "sample_break": mode}
+    by_objective = settings | {"sample_break": {"mlm": mode, "clm": mode}}
+    long = is_left_out(data, "train", objective, "en", settings)
+    assert (is_left_out(data, "train", objective, "en", by_objective) == long).all()
+    samples, pieces = trained_on(data, objective, by_objective, 32)
+    begins = len(samples) if objective == "mlm" else 0  # each with <s>
     dataset = MMapIndexedDataset(str(data / "train"))  # unmaps its sizes when it goes
-    assert sum(pieces) - len(samples) == dataset.sizes[~long].sum()  # each sample begins with <s>
-    assert long.any() == (context < 17)
+    assert sum(pieces) - begins == dataset.sizes[~long].sum()
+    longest = 16 + (objective == "mlm")
+    assert long.any() == (mode != "none" and context < longest)
 
 
-def test_of_a_causal_model_nothing_is_left_out(data):
-    assert not is_left_out(data, "train", "clm", "en", SETTINGS).any()
+@pytest.mark.parametrize("objective", ["mlm", "clm"])
+def test_by_default_only_a_masked_model_leaves_sentences_out(data, objective):
+    assert is_left_out(data, "train", objective, "en", SETTINGS).any() == (objective == "mlm")
 
 
 @pytest.mark.parametrize(
@@ -97,10 +104,12 @@ def test_of_a_causal_model_nothing_is_left_out(data):
     [
         ("mt", "10 pieces (training.max_sentence_pieces)", "pairs"),
         ("mlm", "9 pieces (training.tokens_per_sample)", "sentences"),
+        ("clm", "10 pieces (training.tokens_per_sample)", "sentences"),
     ],
 )
 def test_what_is_left_out_is_said_and_refused_above_a_share(data, capsys, objective, limit, what):
-    arguments = ("c/x", data, objective, LANGUAGES[objective], SETTINGS)
+    whole = SETTINGS | {"sample_break": "complete"}
+    arguments = ("c/x", data, objective, LANGUAGES[objective], whole)
     number = count_left_out(*arguments, max_dropped=1)["sentences"]
     said = f"c/x: {number} of 100 training {what} are longer than {limit} and left out\n"
     assert capsys.readouterr().out == said

@@ -79,7 +79,23 @@ def test_bleu_knows_words_by_the_base_of_the_code(target):
     assert f"tok:{target[:2]}" in found["bleu_signature"]
 
 
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        ("shn", "ႁၢင်ႈၽၢင်ႁၢင်ႈလီ။"),
+        ("mnw", "ဘာသာမန်ကေတ်မန်။"),
+        ("zhs", "我们今天去学校上课。"),
+        ("ryu", "今日や学校んかい行ちゃびたん。"),
+    ],
+)
+def test_bleu_of_any_text_without_blanks_is_not_of_whole_lines(target, text):
+    found = bleu_and_chrf([text], [text[:-1] + "！"], target)
+    assert found["bleu"] > 40
+
+
 def test_bleu_of_other_languages_is_as_ever():
+    blanks = ["Das Zeichen 水 heißt Wasser ."] * 3 + ["水"]
+    assert tokenizer("de", blanks) == tokenizer("ksw", blanks) == "13a"
     assert {tokenizer(code) for code in ("de", "pt_br", "sr_latin", "simple", "kok")} == {"13a"}
     assert tokenizer("th") == "char"
 

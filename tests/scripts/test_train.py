@@ -336,10 +336,11 @@ def test_the_state_does_not_depend_on_the_order_of_the_settings():
     assert folder_of().name.startswith("c-clm-en-base-1-")
 
 
-def test_fp16_is_refused_on_the_cpu(monkeypatch):
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_half_precision_is_refused_on_the_cpu(monkeypatch, precision):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    with pytest.raises(InputError, match="^training.precision: fp16 needs a CUDA device"):
-        count_devices("fp16")
-    assert (count_devices("fp32"), count_devices("bf16")) == (0, 0)
+    with pytest.raises(InputError, match=f"^training.precision: {precision} needs a CUDA device"):
+        count_devices(precision)
+    assert count_devices("fp32") == 0
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    assert count_devices("fp16") == 2
+    assert count_devices(precision) == 2

@@ -8,12 +8,14 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 from contextlib import suppress
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -259,12 +261,14 @@ def test_a_finished_training_of_before_there_were_checksums_is_not_trained_again
     assert (model.stat().st_ino, model.stat().st_mtime) == (before.st_ino, before.st_mtime)
 
 
-def test_damaged_data_is_refused_before_anything_is_trained(data, tmp_path):
+@pytest.mark.parametrize("name", ["train.bin", "train.idx"])
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b""), Path.unlink, flip])
+def test_damaged_data_is_refused_before_anything_is_trained(data, tmp_path, name, damage):
     other = shutil.copytree(data, tmp_path / "data")
-    flip(other / "train.bin")
+    damage(other / name)
     process = start(other, tmp_path)
     process.join()
     assert process.exitcode != 0
     words = (tmp_path / "words").read_text()
-    assert f"{other}/train.bin: damaged: " in words
+    assert re.search(f"{other}/{name}: (damaged: |missing; )", words)
     assert not state(tmp_path, "checkpoints")

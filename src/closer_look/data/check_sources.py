@@ -13,7 +13,7 @@ from closer_look.data.fetch import remote_size
 from closer_look.data.opus import corpus_files, in_mirror
 from closer_look.data.opus_database import find, open_database
 from closer_look.data.sources import local_files, urls
-from closer_look.data.text import read_pairs
+from closer_look.data.text import check_text, read_pairs
 from closer_look.jobs.job import InputError
 from closer_look.trees import Tree
 
@@ -73,6 +73,8 @@ def _measure(need: Need, mirror: str | None, database: DbOperations | None) -> E
     match corpus["source"]:
         case "local":
             sides = local_files(corpus, *pair)
+            for side in sides:
+                check_text(side)
             number = sum(1 for _ in read_pairs(*sides))
             growth = (COMPRESSED if side.suffix in OPENERS else PLAIN for side in sides)
             sizes = (side.stat().st_size for side in sides)

@@ -38,6 +38,20 @@ SIGNATURES: dict[bytes, Opener] = {
     **dict.fromkeys((b"BZh%d1AY&SY" % level for level in range(1, 10)), bz2.open),
 }
 """How compressed files begin."""
+FOREIGN: dict[bytes, str] = {
+    b"7z\xbc\xaf\x27\x1c": "a .7z archive: unpack it",
+    b"Rar!\x1a\x07": "a .rar archive: unpack it",
+    b"\x1f\x9d": "compressed by `compress` (.Z): unpack it",
+    b"\x04\x22\x4d\x18": "compressed by `lz4`: unpack it",
+    b"LZIP\x01": "compressed by `lzip`: unpack it",
+    b"]\0\0": "compressed by `lzma`: unpack it",
+    b"%PDF-": "a PDF: its text is needed, a sentence a line",
+    b"{\\rtf": "a document in RTF: its text is needed, a sentence a line",
+    b"version https://git-lfs": "the pointer of Git LFS to a file: `git lfs pull` gets that",
+}
+"""What is neither text nor read here, by how it begins, and what to do."""
+PAGES = (b"<!doctype html", b"<html", b"<head")
+"""How web pages begin: servers send them instead of files, to log in or to say what is wrong."""
 LAYERS = 2
 """Of compression: a server may have compressed once more what it sends."""
 
@@ -98,11 +112,38 @@ def _opener(head: bytes) -> Opener | None:
     return next((SIGNATURES[start] for start in SIGNATURES if head.startswith(start)), None)
 
 
+def foreign(head: bytes) -> str | None:
+    """Return what a file that begins so is, if it is nothing that can be read, and what to do."""
+    for start, what in FOREIGN.items():
+        if head.startswith(start):
+            return what
+    if _text_of(head).startswith(PAGES):
+        return "a web page and not a file: look at it in a browser"
+    return None
+
+
+def no_text(head: bytes) -> str | None:
+    """Return the same of a file that is no plain text."""
+    if 4 * head.count(0) > len(head):
+        return "not UTF-8, full of zero bytes: UTF-16 becomes it by `iconv -t UTF-8 -f UTF-16LE`"
+    if _text_of(head).startswith((b"<?xml", b"<tmx", b"<xliff")):
+        return "XML: its text is needed, a sentence a line"
+    return foreign(head)
+
+
+def _text_of(head: bytes) -> bytes:
+    """Return the beginning of a text in small letters, without byte-order mark and blanks."""
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+
+
 def is_zip(head: bytes) -> bool:
     """Whether a file that begins so is a .zip archive, empty ones included."""
     return head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
 
 
 def is_tar(head: bytes) -> bool:
-    """Whether a file that begins so is a .tar archive; those from before 1988 are not noticed."""
-    return head[257:262] == b"ustar"
+    """Whether a file that begins so is a .tar archive: its first header has the right checksum."""
+    try:
+        return bool(tarfile.TarInfo.frombuf(head[: tarfile.BLOCKSIZE], "utf-8", "replace"))
+    except tarfile.HeaderError:
+        return False

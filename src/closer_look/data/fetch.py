@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,8 +34,13 @@ FINAL = (
     requests.exceptions.MissingSchema,
     requests.exceptions.InvalidHeader,
     requests.exceptions.TooManyRedirects,
+    urllib3.exceptions.LocationValueError,
 )
 """Errors that another attempt would only repeat."""
+
+
+FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError)
+"""What `requests` raises: of a host that cannot be, it lets urllib3's own error through."""
 
 
 class Interrupted(requests.RequestException):
@@ -54,9 +60,11 @@ def fetch(url: str, path: Path) -> None:
     part = path.with_name(f"partial-{path.name}")
     try:
         _retry(_transfer, url, part)
-    except requests.RequestException as error:
+    except FAILURES as error:
         raise InputError(f"{url}: {reason(error)}") from error
     try:
+        if not part.stat().st_size:
+            raise InputError(f"{url}: is empty")
         check_intact(part, name=url)
     except InputError:
         _forget(part)
@@ -76,7 +84,7 @@ def remote_size(url: str) -> int | None:
             response = requests.get(url, timeout=TIMEOUT, stream=True)
             response.close()
         response.raise_for_status()
-    except requests.RequestException as error:
+    except FAILURES as error:
         if is_final(error):
             raise InputError(f"{url}: {reason(error)}") from error
         return None
@@ -84,7 +92,12 @@ def remote_size(url: str) -> int | None:
 
 
 def is_final(error: BaseException) -> bool:
-    """Whether an error will not change: a server's 404 and its like, an address of no use."""
+    """Whether an error will not change: a server's 404 and its like, an address of no use.
+
+    And a certificate that is not to be trusted: who answers is not who was asked.
+    """
+    if isinstance(_cause(error), ssl.SSLCertVerificationError):
+        return True
     response = getattr(error, "response", None)
     passing = (requests.codes.request_timeout, requests.codes.too_many_requests)
     return isinstance(error, FINAL) or (
@@ -94,13 +107,25 @@ def is_final(error: BaseException) -> bool:
     )
 
 
-def reason(error: requests.RequestException) -> str:
+def _cause(error: object) -> object:
+    """Return the first of the errors that `requests` and urllib3 have wrapped into each other."""
+    while isinstance(error, FAILURES):
+        inner = getattr(error, "reason", None) or (error.args or [None])[0]
+        if not isinstance(inner, Exception):
+            break
+        error = inner
+    return error
+
+
+def reason(error: requests.RequestException | urllib3.exceptions.HTTPError) -> str:
     """Return an error of `requests` in a few words."""
     if isinstance(error, requests.exceptions.InvalidSchema):
         return f"leads to an address that is not of the web: {error}"
-    if error.response is not None and error.response.status_code >= 400:
-        return f"HTTP {error.response.status_code} {error.response.reason}"
-    return str(error.args[0] if error.args else error).replace("\n", " ")
+    response = getattr(error, "response", None)
+    if response is not None and response.status_code >= 400:
+        return f"HTTP {response.status_code} {response.reason}"
+    cause = _cause(error)
+    return str(cause.args[0] if cause is error and error.args else cause).replace("\n", " ")
 
 
 def _transfer(url: str, part: Path) -> None:
@@ -120,6 +145,9 @@ def _transfer(url: str, part: Path) -> None:
             _forget(part)
             raise Interrupted("the server has another file by now")
         response.raise_for_status()
+        if response.status_code not in (requests.codes.ok, requests.codes.partial_content):
+            status = f"HTTP {response.status_code} {response.reason}"
+            raise InputError(f"{url}: the server answers {status} instead of a file")
         encoding = response.headers.get("Content-Encoding", "").strip().lower()
         if encoding not in ENCODINGS:
             raise InputError(f"{url}: is sent with the encoding {encoding}, which is not supported")
@@ -218,12 +246,12 @@ def _giga(size: int) -> str:
 def _retry(function: Callable[[str, Path], None], url: str, part: Path) -> None:
     def report(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        assert isinstance(error, requests.RequestException)  # others are not tried again
+        assert isinstance(error, FAILURES)  # others are not tried again
         print(f"{url}: {reason(error)}; trying again", flush=True)
 
     tenacity.Retrying(
         retry=tenacity.retry_if_exception(
-            lambda error: isinstance(error, requests.RequestException) and not is_final(error)
+            lambda error: isinstance(error, FAILURES) and not is_final(error)
         ),
         stop=tenacity.stop_after_attempt(ATTEMPTS),
         wait=tenacity.wait_exponential(WAIT, max=LONGEST_WAIT),

@@ -7,6 +7,7 @@ what macOS adds (`__MACOSX/`, `._NAME`, `.DS_Store`) is passed over.
 import io
 import re
 import tarfile
+import unicodedata
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from closer_look.data.compressed import (
     OPENERS,
     Binary,
     decompressed,
+    foreign,
     is_tar,
     is_zip,
     open_binary,
@@ -168,10 +170,9 @@ def _files(archive: Path) -> Iterator[Iterator[tuple[str, Opener]]]:
         return
     # As a stream: to look a member up, `tarfile` would read the archive to its end first.
     with open_binary(archive) as stream:
-        if not is_tar(stream.peek(512)):
-            raise InputError(
-                f"{archive}: neither a .zip nor a .tar archive; of text itself, give no `files`"
-            )
+        if not is_tar(head := stream.peek(512)):
+            neither = "neither a .zip nor a .tar archive; of text itself, give no `files`"
+            raise InputError(f"{archive}: {foreign(head) or neither}")
         with Archive.open(fileobj=stream, mode="r|", tarinfo=Header) as opened:
             yield _files_of_tar(opened)
 
@@ -196,8 +197,11 @@ def _is_clutter(name: str) -> bool:
 
 
 def _plain(name: str) -> str:
-    """Return a name as people write it: without `./` before it, nor Windows' separators."""
-    return re.sub(r"^(\.?/)+", "", name.replace("\\", "/"))
+    """Return a name as people write it: without `./` before it, nor Windows' separators.
+
+    Nor with accents apart from their letters, as macOS has them.
+    """
+    return re.sub(r"^(\.?/)+", "", unicodedata.normalize("NFC", name).replace("\\", "/"))
 
 
 def _matches(names: list[str], pattern: str) -> dict[str, str]:

@@ -23,6 +23,8 @@ _MAY_BE_UNSPACED = re.compile("[\u0e00-\u1fff\u2e80-\U0010ffff]")
 """None of the scripts has a character elsewhere: tells most lines without one fast."""
 _CHARACTERS = regex.compile(rf"(?V1)[[{_SCRIPTS}]--[\p{{M}}\p{{P}}]]")
 _WORDS = regex.compile(rf"(?V1)[^\s{_SCRIPTS}]+")
+_VISIBLE = regex.compile(r"[^\s\p{C}\p{Default_Ignorable_Code_Point}\u2800]")
+"""What is seen: no blanks, control characters or fillers, nor the blank of Braille."""
 _LETTERS = regex.compile(r"[^\s\p{M}]")
 
 
@@ -42,24 +44,21 @@ def normalised(lines: Sequence[str]) -> list[str]:
     changing = [index for index, line in enumerate(found) if not _is_stable(line)]
     changed = _normalizer().normalize([found[index] for index in changing])
     for index, line in zip(changing, changed, strict=True):
-        found[index] = line if any(map(_is_visible, line)) else ""
+        found[index] = line if _VISIBLE.search(line) else ""
     return found
 
 
 def _is_stable(line: str) -> bool:
-    """Whether SentencePiece leaves a line as it is, told in a tenth of its time."""
+    """Whether a line is seen and SentencePiece leaves it as it is, told in a tenth of its time."""
     return (
         line.isprintable()
+        and (line.isascii() or _VISIBLE.search(line) is not None)
         and unicodedata.is_normalized("NFKC", line)
         and "  " not in line
         and "\u2581" not in line
         and "\ufffd" not in line
         and line.strip() == line
     )
-
-
-def _is_visible(character: str) -> bool:
-    return character != " " and character.isprintable()
 
 
 def measure(line: str) -> tuple[int, int]:

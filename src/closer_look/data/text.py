@@ -15,7 +15,16 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import BinaryIO
 
-from closer_look.data.compressed import DAMAGE, Binary, is_tar, is_zip, open_binary, open_raw
+from closer_look.data.compressed import (
+    DAMAGE,
+    Binary,
+    foreign,
+    is_tar,
+    is_zip,
+    no_text,
+    open_binary,
+    open_raw,
+)
 from closer_look.data.members import Archive, Header, Member, find_only, open_member
 from closer_look.jobs.job import InputError
 from lca.files import whole
@@ -92,6 +101,12 @@ def open_text(text: Text) -> Iterator[io.BufferedReader]:
         yield file
 
 
+def _refuse(name: object, what: str | None) -> None:
+    """Raise `InputError` if a file is `what` it should not be."""
+    if what:
+        raise InputError(f"{name}: {what}")
+
+
 def is_archive(file: io.BufferedReader) -> bool:
     """Whether an open file, of which nothing has been read, is a .zip or .tar archive."""
     head = file.peek(512)
@@ -107,7 +122,8 @@ def check_intact(path: Path, name: object) -> None:
         raise InputError(f"{name}: no such file")
     try:
         with open_raw(path) as file:
-            head = file.read(4)
+            head = file.read(512)
+        _refuse(name, foreign(head))
         if is_zip(head) or path.suffix == ".zip":
             with zipfile.ZipFile(path) as archive:
                 _check_ratio(path, name, sum(info.file_size for info in archive.infolist()))
@@ -146,17 +162,24 @@ def _read_tar(file: io.BufferedReader, path: Path, name: object) -> int:
     return size
 
 
+def check_text(text: Text) -> None:
+    """Raise `InputError` if somebody's text begins as no plain text does, but XML or a page."""
+    with open_text(text) as file:
+        _refuse(text, no_text(file.peek(512)))
+
+
 def copy_lines(text: Text, file: Binary) -> int:
     """Append the lines of a text to an open file; return their number.
 
-    Raises what `read_lines` does, but nothing is decoded line by line, and other threads may run
-    meanwhile.
+    Raises what `read_lines` and `check_text` do, but nothing is decoded line by line, and other
+    threads may run meanwhile.
     """
     lines, end = 0, b"\n"
     length = 0  # of the line that has begun
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         with open_text(text) as source:
+            _refuse(text, no_text(source.peek(512)))
             while block := source.read(CHUNK):
                 decoder.decode(block)
                 file.write(block)

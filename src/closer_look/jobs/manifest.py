@@ -34,8 +34,13 @@ def write_manifest(path: Path, files: dict[str, Path], **facts: object) -> None:
 
 
 def read_manifest(path: Path) -> Tree:
-    """Return what `write_manifest` wrote."""
-    manifest: Tree = json.loads(Path(path).read_text(encoding="utf-8"))
+    """Return what `write_manifest` wrote. Raises `InputError` if that is damaged."""
+    try:
+        manifest: Tree = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise InputError(
+            f"{path}: damaged ({error}); remove it, and what it belongs to is made again"
+        ) from None
     return manifest
 
 

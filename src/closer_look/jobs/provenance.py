@@ -4,6 +4,7 @@ import hashlib
 import json
 import platform
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -93,8 +94,15 @@ def attempt(path: Path, **facts: object) -> Iterator[None]:
 
 
 def attempts(path: Path) -> list[Tree]:
-    """Return the attempts so far: started and finished (UTC), host, and the facts of each."""
-    found: list[Tree] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    """Return the attempts so far: started and finished (UTC), host, and the facts of each.
+
+    A list that is damaged begins anew: it is no reason not to train.
+    """
+    try:
+        found: list[Tree] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    except ValueError as error:
+        print(f"{path}: damaged ({error}): the list of attempts begins anew", file=sys.stderr)
+        return []
     return found
 
 

@@ -47,6 +47,11 @@ def longest_sentence(settings: Tree) -> int:
     return min(longest, update)
 
 
+def sample_break(objective: str, settings: Tree) -> object:
+    """Return where a model's samples begin: none, complete or eos; each pair is one to mt."""
+    return _chosen(settings, "sample_break", objective) or BREAKS.get(objective, "eos")
+
+
 def arguments(
     objective: str, languages: str, settings: Tree, max_tokens: int, devices: int
 ) -> list[str]:
@@ -142,7 +147,7 @@ def _task(objective: str, languages: str, settings: Tree, tokens: int) -> Tree:
     `tokens` are those of a micro-batch, into which every sample has to fit.
     """
     context, longest = settings["tokens_per_sample"], longest_sentence(settings)
-    break_mode = _chosen(settings, "sample_break", objective) or BREAKS.get(objective)
+    break_mode = sample_break(objective, settings)
     key, size = "tokens_per_sample", context
     if objective == "mt":
         key, size = "max_sentence_pieces", longest

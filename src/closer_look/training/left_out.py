@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from closer_look.data.dropped import check_dropped
 from closer_look.jobs.job import tell
-from closer_look.training.fairseq_options import longest_sentence
+from closer_look.training.fairseq_options import longest_sentence, sample_break
 from closer_look.trees import Tree
 
 
@@ -16,16 +16,15 @@ def is_left_out(
 ) -> NDArray[np.bool_]:
     """Tell of each sentence or pair of a split whether it is too long: (sentences,) of bool.
 
-    A causal model's text is cut into samples of equal size, whatever the sentences.
+    Text whose `sample_break` is none is cut into samples of equal size, whatever the sentences.
     """
     if objective == "mt":
         source, target = (_sizes(data, f"{split}.*.{side}.idx") for side in languages.split("-"))
         return np.maximum(source, target) > longest_sentence(settings)
     sizes = _sizes(data, f"{split}.idx")
-    if objective == "clm":
+    if sample_break(objective, settings) == "none":
         return np.zeros(len(sizes), dtype=bool)
-    context: int = settings["tokens_per_sample"]
-    return sizes + 1 > context  # a sample begins with <s>
+    return sizes > _room(objective, settings)
 
 
 def count_left_out(
@@ -40,7 +39,7 @@ def count_left_out(
     limit = (
         f"{longest_sentence(settings)} pieces (training.max_sentence_pieces)"
         if objective == "mt"
-        else f"{settings['tokens_per_sample'] - 1} pieces (training.tokens_per_sample)"
+        else f"{_room(objective, settings)} pieces (training.tokens_per_sample)"
     )
     what = "pairs" if objective == "mt" else "sentences"
     if number:
@@ -48,6 +47,12 @@ def count_left_out(
     longer = {f"longer than {limit}": number}
     check_dropped(f"{run}: of the training {what}", longer, total, max_dropped)
     return {"sentences": number, "of": total}
+
+
+def _room(objective: str, settings: Tree) -> int:
+    """Return the pieces that a language model's sample holds: a masked model's begins with <s>."""
+    context: int = settings["tokens_per_sample"]
+    return context - (objective == "mlm")
 
 
 def _sizes(data: Path, name: str) -> NDArray[np.int32]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import sentencepiece
 import torch
 from fairseq import checkpoint_utils, utils
@@ -17,7 +18,7 @@ SEED = 0
 """Of the masks: the same in runs with different seeds."""
 
 MAX_TOKENS = 4096
-"""Of a batch: what a card of 16 GB holds with a beam of 5, and more than a model takes at once."""
+"""Of a batch, unless a single sample has more: what a card of 16 GB holds with a beam of 5."""
 
 LENGTH = {"max_len_a": 1.2, "max_len_b": 10}
 """Pieces of a translation at most: a of each source piece and b, as in fairseq's own examples."""
@@ -49,12 +50,13 @@ class TrainedModel:
         That is of all tokens, or of a masked model of those that a fixed mask hides.
         """
         self._task.load_dataset(split)
+        longest = utils.resolve_max_positions(
+            self._task.max_positions(), self._model.max_positions()
+        )
         batches = self._task.get_batch_iterator(
             self._task.dataset(split),
-            max_tokens=MAX_TOKENS,
-            max_positions=utils.resolve_max_positions(
-                self._task.max_positions(), self._model.max_positions()
-            ),
+            max_tokens=max(MAX_TOKENS, *np.atleast_1d(longest).tolist()),
+            max_positions=longest,
             ignore_invalid_inputs=True,  # what is too long for the model, as in its training
             required_batch_size_multiple=1,  # with another, fairseq drops the last sentences
             disable_iterator_cache=True,
