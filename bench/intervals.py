@@ -1,9 +1,9 @@
 """How often a 95 % interval of a sum over a training holds the truth, by simulation.
 
-The series have a known trend and noise of known making (see tests/series.py), whose sum scatters by
-a given part of the loss change. Prints a Markdown table: the share of intervals that hold the
-truth, 0.95 if they are right, and in parentheses the standard error, as its mean square over the
-series, relative to the true one.
+The series have a known trend and noise of known making (see tests/support/series.py), whose sum
+scatters by a given part of the loss change. Prints a Markdown table: the share of intervals that
+hold the truth, 0.95 if they are right, and in parentheses the standard error, as its mean square
+over the series, relative to the true one.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Whether the estimators find what the probe finds, block by block and head by head.
 
 The probe integrates an update's gradient along its step on fixed batches of training text: the
-truth, up to the choice of these batches (Lan et al. 2019, section 2; see `lca.probe`). What that
+truth, up to the choice of these batches (Lan et al. 2019, section 2; see `lca.integral`). What that
 choice does is shown by the second probe, on held-out text, which is compared as if it were an
 estimator.
 
