@@ -21,7 +21,7 @@ python_dirs := src scripts tests resources bench
 pip_install := pip install --quiet --no-compile --disable-pip-version-check \
   $(if $(TORCH),--extra-index-url https://download.pytorch.org/whl/$(TORCH))
 snakemake := $(bin)/snakemake
-# Bars and one line for what ended where there is a terminal; plain lines in files and pipes. All
+# Bars where there is a terminal, above them what jobs tell it; plain lines in files and pipes. All
 # that Snakemake says is in .snakemake/log, all that a job says in results/logs.
 progress := $(shell test -t 2 && echo --logger rich --quiet host reason || echo --quiet host reason rules)
 
