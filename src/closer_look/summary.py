@@ -26,10 +26,10 @@ def summary(config: Tree, results: Path = RESULTS) -> list[str]:
         f"{name} {sums(results / 'runs' / run.name)['share'].get('trapezoid', '–')}"
         for name, run in runs.items()
     ]
-    return [
-        f"Held-out loss, nats per token: {'; '.join(losses)}",
-        f"Trapezoid, of the true loss change: {', '.join(shares)} (± one standard error)",
-        f"The paper's claims, by the trapezoid: {_verdicts(results / 'tables/claims.csv')}",
+    return [  # at most 100 columns each
+        f"Test loss, nats (unigrams'): {', '.join(losses)}",
+        f"Trapezoid / loss change ± SE: {', '.join(shares)}",
+        f"Claims by the trapezoid: {_verdicts(results / 'tables/claims.csv')}",
         f"Open {results}/report.html; figures and tables are in {results}/figures and "
         f"{results}/tables",
     ]
@@ -61,7 +61,7 @@ def _loss(score: pd.Series | None) -> str:
     """Return a model's loss beside that of word frequencies alone."""
     if score is None:
         return "not scored"
-    return f"{score['own loss']:.2f} (unigrams {score['unigram loss']:.2f})"
+    return f"{score['own loss']:.2f} ({score['unigram loss']:.2f})"
 
 
 def _verdicts(claims: Path) -> str:
