@@ -23,11 +23,11 @@ def main() -> None:
     for updates in arguments.updates:
         for of_trend in TRENDS:
             for scatter in arguments.scatter:
-                found = [
+                coverages = [
                     coverage(updates, of_trend, of_noise, scatter, arguments.repetitions)
                     for of_noise in NOISES
                 ]
-                cells = " | ".join(f"{held:.3f} ({ratio:.2f})" for held, ratio in found)
+                cells = " | ".join(f"{held:.3f} ({ratio:.2f})" for held, ratio in coverages)
                 print(f"| {updates:,} | {of_trend} | {scatter:.0%} | {cells} |", flush=True)
 
 

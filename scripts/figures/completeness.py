@@ -41,17 +41,17 @@ def draw(completeness: pd.DataFrame, curves: pd.DataFrame) -> Figure:
     not probed is left out.
     """
     completeness = completeness[completeness["estimator"].isin(curves["estimator"])]
-    found = objectives(completeness)
-    panels = max(1, len(found))
+    shown = objectives(completeness)
+    panels = max(1, len(shown))
     figure, axes = plt.subplots(1, panels, figsize=(max(6, 4.3 * panels), 3.3), squeeze=False)
-    for panel, objective in zip(axes[0], found, strict=False):
+    for panel, objective in zip(axes[0], shown, strict=False):
         rows, of_curves = (
             frame[frame["objective"] == objective] for frame in (completeness, curves)
         )
         reference = next(name for name in REFERENCES if name in set(rows["reference"]))
         _draw(panel, rows[rows["reference"] == reference], of_curves)
         panel.set(title=OBJECTIVE_NAMES[objective], xlabel="Update")
-    if not found:
+    if not shown:
         say_empty(axes[0, 0], "no update was probed")
     axes[0, 0].set_ylabel(f"Change of the loss\n({UNIT})")
     figure.suptitle("Do the contributions add up? Summed LCA and how the loss really changed")

@@ -29,15 +29,15 @@ def draw(totals: pd.DataFrame, main: Mapping[str, Sequence[str]], estimator: str
     this estimator.
     """
     blocks = totals[totals["head"] == 0]
-    found = objectives(blocks)
+    shown = objectives(blocks)
     figure, axes = plt.subplots(
-        *(len(found), len(COMPONENT_NAMES)),
-        figsize=(11, 1.9 * len(found) + 0.9),
+        *(len(shown), len(COMPONENT_NAMES)),
+        figsize=(11, 1.9 * len(shown) + 0.9),
         sharex="row",
         squeeze=False,
     )
     names = blocks[RUN].agg("/".join, axis="columns")
-    for row, objective in zip(axes, found, strict=True):
+    for row, objective in zip(axes, shown, strict=True):
         models = _first_variants(main, objective)
         for panel, component in zip(row, COMPONENT_NAMES, strict=True):
             of_panel = (blocks["objective"] == objective) & (blocks["component"] == component)
@@ -64,11 +64,11 @@ def draw(totals: pd.DataFrame, main: Mapping[str, Sequence[str]], estimator: str
 
 def _first_variants(main: Mapping[str, Sequence[str]], objective: str) -> dict[str, str]:
     """Return the models of an objective with the first variant that each stands for."""
-    found: dict[str, str] = {}
+    variants: dict[str, str] = {}
     for variant, models in main.items():
         for name in (name for name in models if name.split("/")[1] == objective):
-            found.setdefault(name, variant)
-    return found
+            variants.setdefault(name, variant)
+    return variants
 
 
 def _draw_line(panel: Axes, totals: pd.DataFrame, colour: str) -> None:
@@ -76,11 +76,11 @@ def _draw_line(panel: Axes, totals: pd.DataFrame, colour: str) -> None:
     if totals.empty:
         return
     places = layers.places(totals)
-    found = contributions(totals).loc[places]
-    found = found / found["mean"].abs().mean()
+    line = contributions(totals).loc[places]
+    line = line / line["mean"].abs().mean()
     positions = pd.Series(range(len(places)), places)
     for stack in places.get_level_values("stack").unique():
-        of_stack, at = found.loc[stack], positions[stack]
+        of_stack, at = line.loc[stack], positions[stack]
         panel.plot(at, of_stack["mean"], color=colour, marker="o", markersize=2)
         draw_band(panel, at, of_stack["low"], of_stack["high"], colour)
     layers.label(panel.xaxis, places)

@@ -27,10 +27,10 @@ def draw(totals: pd.DataFrame, estimator: str = "own_batch") -> Figure:
     says, of the objective and of the data, how much further apart runs are that differ in it than
     runs that do not, and the p of a permutation test.
     """
-    found = profiles(totals)
-    runs = found.index.to_frame(index=False)
-    components = found.columns.get_level_values("component").nunique()
-    r = np.nan_to_num(similarities(found.to_numpy().reshape(len(runs), components, -1)))
+    of_runs = profiles(totals)
+    runs = of_runs.index.to_frame(index=False)
+    components = of_runs.columns.get_level_values("component").nunique()
+    r = np.nan_to_num(similarities(of_runs.to_numpy().reshape(len(runs), components, -1)))
     side = max(1.8, 0.3 * len(runs) + 0.5)
     figure, (tree, panel) = plt.subplots(
         *(1, 2),

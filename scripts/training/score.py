@@ -104,11 +104,11 @@ def bleu_and_chrf(translations: list[str], references: list[str], target: str) -
     """Return both scores, of 100, and their signatures; BLEU's words are by `tokenizer`."""
     from sacrebleu.metrics import BLEU, CHRF
 
-    found = {}
+    scores = {}
     for name, metric in (("bleu", BLEU(tokenize=tokenizer(target))), ("chrf", CHRF())):
-        found[name] = metric.corpus_score(translations, [references]).score
-        found[f"{name}_signature"] = str(metric.get_signature())
-    return found
+        scores[name] = metric.corpus_score(translations, [references]).score
+        scores[f"{name}_signature"] = str(metric.get_signature())
+    return scores
 
 
 def main(
@@ -158,14 +158,14 @@ def _losses(model, run: Run, data: Path, target: str | None, text: Path, setting
     """Return what is to be said of the corpus's own test split, but for what is too long."""
     from closer_look.training.left_out import is_left_out
 
-    found = model.loss(OWN)
+    total = model.loss(OWN)
     too_long = is_left_out(data, OWN, run.objective, run.languages, settings)
     if too_long.any():
         tell(f"{run.name}: {too_long.sum()} of {len(too_long)} test sentences are too long for it")
     lines = [line for line, long in zip(read_lines(text), too_long, strict=True) if not long]
     return {
-        "masked_loss" if run.objective == "mlm" else "loss": found.nats / found.tokens,
-        "tokens": found.tokens,
+        "masked_loss" if run.objective == "mlm" else "loss": total.nats / total.tokens,
+        "tokens": total.tokens,
         "unigram_loss": unigram_loss(data, target),
         "sentences": len(lines),
         "words": sum(sum(measure(line)) + 1 for line in normalised(lines)),

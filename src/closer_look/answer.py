@@ -53,11 +53,11 @@ def misplaced(agreement: Path) -> str:
 
     `agreement` is `tables/agreement.csv`: intervals are of 95 %, see `analysis.agreement`.
     """
-    found = pd.read_csv(agreement).query("level == 'block'")
-    percents = 100 * found[["distance", "distance_low", "distance_high"]]
+    rows = pd.read_csv(agreement).query("level == 'block'")
+    percents = 100 * rows[["distance", "distance_low", "distance_high"]]
     texts = [f"{value:.1f} % ({low:.1f}–{high:.1f})" for value, low, high in percents.to_numpy()]
-    cells = found.assign(cell=texts).pivot(index="estimator", columns="objective", values="cell")
-    table = cells.loc[found["estimator"].unique(), list(OBJECTIVE_NAMES)]
+    cells = rows.assign(cell=texts).pivot(index="estimator", columns="objective", values="cell")
+    table = cells.loc[rows["estimator"].unique(), list(OBJECTIVE_NAMES)]
     table.index = table.index.map(lambda name: PROBE if name == "held_out" else f"`{name}`")
     return table.rename(columns=OBJECTIVE_NAMES).to_markdown(disable_numparse=True)
 
@@ -66,14 +66,14 @@ def _models(runs: list[Run], results: Path) -> str:
     """Return the table of the models: how good they are, and what each estimator sums up to."""
     rows = []
     for run in runs:
-        score, found = own_score(results, run), sums(results / "runs" / run.name)
+        score, estimators = own_score(results, run), sums(results / "runs" / run.name)
         rows.append(
             {
                 "": OBJECTIVE_NAMES[run.objective],
                 "test loss (unigrams)": "not scored" if score is None else _losses(score),
                 "BLEU": "" if score is None or pd.isna(score["BLEU"]) else f"{score['BLEU']:.1f}",
-                "training loss fell by": f"{-found['change'].iloc[0]:.2f}",
-                **{f"`{name}` finds": found["share"][name] for name in (OWN, NEXT, ADDS_UP)},
+                "training loss fell by": f"{-estimators['change'].iloc[0]:.2f}",
+                **{f"`{name}` finds": estimators["share"][name] for name in (OWN, NEXT, ADDS_UP)},
             }
         )
     return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
@@ -112,14 +112,14 @@ def _by_variant(verdicts: pd.DataFrame) -> Iterator[str]:
     """Yield, for each variant but the first, what becomes of the claims about single models there,
     by the estimator that adds up."""
     verdicts = verdicts[(verdicts["estimator"] == ADDS_UP) & (verdicts["group"] == PAPER)]
-    found = verdicts.pivot(index="claim", columns="variant", values="verdict")
-    found = found.loc[verdicts["claim"].unique(), verdicts["variant"].unique()]
-    first, *others = found.columns
+    table = verdicts.pivot(index="claim", columns="variant", values="verdict")
+    table = table.loc[verdicts["claim"].unique(), verdicts["variant"].unique()]
+    first, *others = table.columns
     for variant in others:
-        changed = found[found[first] != found[variant]]
+        changed = table[table[first] != table[variant]]
         changes = [f"({claim}) {row[first]} → {row[variant]}" for claim, row in changed.iterrows()]
         same = (
-            f"{len(found) - len(changed)} of {len(found)} verdicts by `{ADDS_UP}` stay as they are"
+            f"{len(table) - len(changed)} of {len(table)} verdicts by `{ADDS_UP}` stay as they are"
         )
         yield "; ".join([f"With `{variant}`, {same}", *changes]) + "."
 

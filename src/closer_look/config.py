@@ -102,8 +102,8 @@ def check(config: Tree, schema: Tree) -> None:
 
 def normalised(config: Tree, schema: Tree) -> Tree:
     """Return the configuration with integers where the schema wants them, as of `1.0e+5`."""
-    found: Tree = _normalised(config, schema, schema["$defs"])
-    return found
+    whole: Tree = _normalised(config, schema, schema["$defs"])
+    return whole
 
 
 def _normalised(value: Any, schema: Tree, definitions: Tree) -> Any:
@@ -138,7 +138,7 @@ def check_recorded(config: Tree, estimator: str) -> None:
 
 def runs(config: Tree) -> list[Run]:
     """Return all runs of the configuration, each once, in its order."""
-    found = [
+    all_runs = [
         Run(entry["corpus"], objective, languages, variant, seed)
         for entry in config["runs"]
         for objective in entry["objectives"]
@@ -146,7 +146,7 @@ def runs(config: Tree) -> list[Run]:
         for variant in _trained_variants(config, objective)
         for seed in config["seeds"]
     ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(all_runs))
 
 
 def variants(config: Tree) -> list[str]:
@@ -171,8 +171,8 @@ def main_runs(config: Tree, variant: str | None = None) -> list[Run]:
 def probed_throughout(config: Tree) -> list[Run]:
     """Return the runs of which every update is probed, main runs first."""
     main = main_runs(config)
-    found = [run for run in runs(config) if settings(config, run.variant)["probe"]["every"] == 1]
-    return sorted(found, key=lambda run: run not in main)
+    probed = [run for run in runs(config) if settings(config, run.variant)["probe"]["every"] == 1]
+    return sorted(probed, key=lambda run: run not in main)
 
 
 def pair(config: Tree, corpus: str, languages: str) -> str:
@@ -194,15 +194,15 @@ def pair(config: Tree, corpus: str, languages: str) -> str:
 
 def settings(config: Tree, variant: str) -> Tree:
     """Return the training settings of a variant that its optimizer has; `BY_OBJECTIVE` so."""
-    found = config["training"] | config["variants"][variant]
-    others = OF_OPTIMIZER.keys() - {found["optimizer"]}
+    chosen = config["training"] | config["variants"][variant]
+    others = OF_OPTIMIZER.keys() - {chosen["optimizer"]}
     unused = {key for optimizer in others for key in OF_OPTIMIZER[optimizer]}
-    if not found.get("noise"):
+    if not chosen.get("noise"):
         unused.add("noise")
-    for key in BY_OBJECTIVE.keys() & found.keys():
-        if not isinstance(found[key], dict):
-            found[key] = dict.fromkeys(BY_OBJECTIVE[key], found[key])
-    return {key: value for key, value in found.items() if key not in unused}
+    for key in BY_OBJECTIVE.keys() & chosen.keys():
+        if not isinstance(chosen[key], dict):
+            chosen[key] = dict.fromkeys(BY_OBJECTIVE[key], chosen[key])
+    return {key: value for key, value in chosen.items() if key not in unused}
 
 
 def of_objective(settings: Tree, objective: str) -> Tree:
@@ -211,12 +211,12 @@ def of_objective(settings: Tree, objective: str) -> Tree:
     Of `AS_IN_FAIRSEQ` there is only what differs from it, so that a training is what it was before
     there were these settings, and does not change with those of other objectives.
     """
-    found = {key: value for key, value in settings.items() if key not in AS_IN_FAIRSEQ}
+    own = {key: value for key, value in settings.items() if key not in AS_IN_FAIRSEQ}
     for key, defaults in AS_IN_FAIRSEQ.items():
         value = settings.get(key, defaults).get(objective)
         if value != defaults.get(objective):
-            found[key] = value
-    return found
+            own[key] = value
+    return own
 
 
 def hours(settings: Tree, tokens_per_second: float) -> float:
@@ -239,7 +239,7 @@ def _trained_as(config: Tree, objective: str, variant: str) -> str:
 def _are_same(config: Tree, objective: str, *pair: str) -> bool:
     """Tell whether two variants train the same models of an objective."""
     one, other = (of_objective(settings(config, variant), objective) for variant in pair)
-    norms = {found["norm"][objective] for found in (one, other)}
+    norms = {each["norm"][objective] for each in (one, other)}
     return one | {"norm": None} == other | {"norm": None} and len(norms) == 1
 
 
@@ -328,8 +328,8 @@ def _check_variants(config: Tree) -> None:
             raise ConfigError(
                 f"{place}.tokens_per_sample: {context} do not fit an update of {update}"
             )
-        if "mlm" in trained and (found := _not_in_roberta(settings(config, variant))):
-            setting, reason = found
+        if "mlm" in trained and (refused := _not_in_roberta(settings(config, variant))):
+            setting, reason = refused
             place = key if setting in changes else "training"
             raise ConfigError(f"{place}.{setting}: {reason}")
         for other in seen:

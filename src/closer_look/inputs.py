@@ -96,8 +96,8 @@ class Inputs:
     @property
     def main_runs_of_all_variants(self) -> list[Run]:
         """Those of every variant, with all seeds, each once."""
-        found = chain.from_iterable(self.main_runs_by_variant.values())
-        return self._of_all_seeds(dict.fromkeys(found))
+        runs = chain.from_iterable(self.main_runs_by_variant.values())
+        return self._of_all_seeds(dict.fromkeys(runs))
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -121,11 +121,11 @@ class Inputs:
         if entry["source"] != "local":
             return {"folder": f"{PAIR}/download".format(**wildcards)}
         pair = (wildcards.source, wildcards.target)
-        found = [fill(entry["files"], language, *pair) for language in pair]
-        missing = [file for file in found if not Path(file).is_file()]
+        paths = [fill(entry["files"], language, *pair) for language in pair]
+        missing = [file for file in paths if not Path(file).is_file()]
         if missing and not Path(f"{PAIR}/read.json".format(**wildcards)).exists():
             fail(f"corpora.{wildcards.corpus}.files: {missing[0]}: no such file")
-        return {"files": found}
+        return {"files": paths}
 
     def check_sources(self, jobs: Iterable[Job]) -> None:
         """Check what the jobs are going to fetch; see `data.check_sources`."""

@@ -59,13 +59,13 @@ def gigabytes(settings: Tree, objective: str, vocabulary: int) -> float:
 
 def seconds_of_done(results: Path) -> dict[Kind, float]:
     """Return the median seconds of an update by objective and `SIZE`, of the runs that are done."""
-    found: dict[Kind, list[float]] = {}
+    by_kind: dict[Kind, list[float]] = {}
     for manifest in (results / "runs").rglob("run.json"):
         done = read_manifest(manifest)
         kind = _kind(done["settings"], done["run"].split("/")[1])
         seconds = facts(manifest.with_name("log.parquet"))["seconds"]
-        found.setdefault(kind, []).append(seconds.diff().median())
-    return {kind: median(seconds) for kind, seconds in found.items()}
+        by_kind.setdefault(kind, []).append(seconds.diff().median())
+    return {kind: median(seconds) for kind, seconds in by_kind.items()}
 
 
 def _kind(settings: Tree, objective: str) -> Kind:
@@ -83,11 +83,11 @@ def seconds_here(
     They are those of the runs that are done, and for others of the runs that are `wanted` those of
     a few updates, which are timed once and kept in a file; what cannot be trained here is left out.
     """
-    found, file = seconds_of_done(results), results / CALIBRATION
+    known, file = seconds_of_done(results), results / CALIBRATION
     kept: Tree = read_manifest(file) if file.exists() else {}
     for run, settings in wanted.items():
         kind = _kind(settings, objective := run.split("/")[1])
-        if kind in found or (results / "runs" / run / "log.parquet").exists():
+        if kind in known or (results / "runs" / run / "log.parquet").exists():
             continue
         key = json.dumps([platform.node(), *kind])
         if key not in kept and calibration.can_train(settings):
@@ -96,8 +96,8 @@ def seconds_here(
             with whole(file) as new:
                 new.write(json.dumps(kept, indent=1).encode())
         if key in kept:
-            found[kind] = kept[key]
-    return found
+            known[kind] = kept[key]
+    return known
 
 
 def plan(
@@ -117,13 +117,13 @@ def plan(
         if (results / "runs" / run / "log.parquet").exists():
             continue
         objective = run.split("/")[1]
-        found = progress(results / "state", run, results / "logs/train" / f"{run}.log")
-        left = max(settings["total_updates"] - found.update, 0)
+        so_far = progress(results / "state", run, results / "logs/train" / f"{run}.log")
+        left = max(settings["total_updates"] - so_far.update, 0)
         rest = settings | {"total_updates": left}
         hours = {f"h {card}": experiment.hours(rest, speeds[card][objective]) for card in speeds}
         size = gigabytes(settings, objective, vocabulary)
         of_others = known.get(_kind(settings, objective), math.nan)
-        here = left * (of_others if math.isnan(found.seconds) else found.seconds) / 3600
+        here = left * (of_others if math.isnan(so_far.seconds) else so_far.seconds) / 3600
         rows.append({"run": run, "updates": left, "GB": size, **hours, "h here": here})
     return pd.DataFrame(rows)
 

@@ -15,19 +15,19 @@ def status(wanted: dict[str, Tree], results: Path = RESULTS) -> pd.DataFrame:
     """Return a row for each of the runs that are `wanted`, given with their settings."""
     rows = []
     for run, settings in wanted.items():
-        found = progress(results / "state", run, results / "logs/train" / f"{run}.log")
+        so_far = progress(results / "state", run, results / "logs/train" / f"{run}.log")
         done = (results / "runs" / run / "log.parquet").exists()
         total = settings["total_updates"]
-        update = total if done else min(found.update, total)
+        update = total if done else min(so_far.update, total)
         rows.append(
             {
                 "run": run,
                 "update": update,
                 "of": total,
-                "loss": found.loss,
-                "tokens/s": settings["tokens_per_update"] / found.seconds,
-                "hours left": 0.0 if done else (total - update) * found.seconds / 3600,
-                "": "done" if done else found.holder or ("stopped" if update else "not begun"),
+                "loss": so_far.loss,
+                "tokens/s": settings["tokens_per_update"] / so_far.seconds,
+                "hours left": 0.0 if done else (total - update) * so_far.seconds / 3600,
+                "": "done" if done else so_far.holder or ("stopped" if update else "not begun"),
             }
         )
     return pd.DataFrame(rows)

@@ -42,9 +42,9 @@ def own_score(results: Path, run: Run) -> pd.Series | None:
     """
     scores = pd.read_csv(results / "tables/scores.csv")
     names = scores[list(Run._fields)].astype(str).agg("/".join, axis="columns")
-    found = scores[(names == run.name) & (scores["test set"] == "test")]
-    found = found.assign(**{"own loss": found["masked loss"].fillna(found["loss"])})
-    return None if found.empty else found.iloc[0]
+    rows = scores[(names == run.name) & (scores["test set"] == "test")]
+    rows = rows.assign(**{"own loss": rows["masked loss"].fillna(rows["loss"])})
+    return None if rows.empty else rows.iloc[0]
 
 
 def sums(folder: Path) -> pd.DataFrame:
@@ -70,8 +70,8 @@ def _verdicts(claims: Path) -> str:
     ours = (table["estimator"] == "trapezoid") & (table["group"] == PAPER)
     verdicts = table[ours].groupby("claim")["verdict"].first()
     counts = verdicts.value_counts()
-    found = [f"{counts.get(name, 0)} {verb}" for name, verb in VERDICTS.items()]
-    return ", ".join(found) + f" ({claims.with_suffix('.md')})"
+    phrases = [f"{counts.get(name, 0)} {verb}" for name, verb in VERDICTS.items()]
+    return ", ".join(phrases) + f" ({claims.with_suffix('.md')})"
 
 
 if __name__ == "__main__":

@@ -37,16 +37,16 @@ def grid(
     the smallest to the largest. The axis of the updates has the `scale` "linear" or
     "log"; `sharey` is as of `plt.subplots`. An objective without data is left out.
     """
-    found = objectives(curves)
+    shown = objectives(curves)
     figure, axes = plt.subplots(
-        *(len(GROUPS), len(found)),
-        figsize=(3.4 * len(found) + 0.6, 7),
+        *(len(GROUPS), len(shown)),
+        figsize=(3.4 * len(shown) + 0.6, 7),
         height_ratios=[1, *[2] * (len(GROUPS) - 1)],
         sharex="col",
         sharey=sharey,
         squeeze=False,
     )
-    for panels, objective in zip(axes.T, found, strict=True):
+    for panels, objective in zip(axes.T, shown, strict=True):
         of_objective = curves[curves["objective"] == objective]
         places = layers.places(of_objective[of_objective["layer"] > 0])
         colours = layers.colours(places)

@@ -50,9 +50,8 @@ def seconds_per_update(objective: str, settings: Tree, vocabulary: int, threads:
             )
         consolidate(folder / "log", folder / "log.parquet", UPDATES)
         seconds = facts(folder / "log.parquet")["seconds"].diff().dropna()
-    times: float = settings["tokens_per_update"] / tokens
-    found: float = median(seconds)
-    return found * times
+    batches: float = settings["tokens_per_update"] / tokens
+    return batches * float(median(seconds))
 
 
 def can_train(settings: Tree) -> bool:

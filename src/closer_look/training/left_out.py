@@ -35,8 +35,8 @@ def count_left_out(
 
     Raises `InputError` if they are more than the share `max_dropped`.
     """
-    found = is_left_out(data, "train", objective, languages, settings)
-    number, total = int(found.sum()), len(found)
+    left_out = is_left_out(data, "train", objective, languages, settings)
+    number, total = int(left_out.sum()), len(left_out)
     limit = (
         f"{longest_sentence(settings)} pieces (training.max_sentence_pieces)"
         if objective == "mt"

@@ -83,5 +83,5 @@ class TrainedModel:
                 f"{cut} of {len(pieces)} sentences have over {longest} pieces: the rest is cut off"
             )
         sources = [hub.binarize(" ".join(line[:longest])) for line in pieces]
-        found = hub.generate(sources, beam, **LENGTH)
-        return [processor.decode(hub.string(best["tokens"]).split()) for best, *_ in found]
+        hypotheses = hub.generate(sources, beam, **LENGTH)
+        return [processor.decode(hub.string(best["tokens"]).split()) for best, *_ in hypotheses]

@@ -187,17 +187,17 @@ def _inflation(noise: Floats, leverage: float) -> float:
     spectrum = np.abs(np.fft.rfft(noise, 2 * number)) ** 2
     covariances = np.fft.irfft(spectrum)[: most + 1] / (noise @ noise)
     covariances = covariances[: _order(covariances, number) + 1]
-    first = found = _spectrum_at_zero(covariances)
+    first = inflation = _spectrum_at_zero(covariances)
     for _ in range(3):
-        corrected = _spectrum_at_zero(covariances + leverage * found)
-        found = min(corrected, MOST_CORRECTION * first)
-    return found
+        corrected = _spectrum_at_zero(covariances + leverage * inflation)
+        inflation = min(corrected, MOST_CORRECTION * first)
+    return inflation
 
 
 def _order(correlations: Floats, number: int) -> int:
     """Return the order of the autoregression with the least BIC, by the recursion of Levinson."""
     phi, variance = np.zeros(len(correlations)), 1.0
-    best, found = 0.0, 0
+    least, best = 0.0, 0
     for order in range(1, len(correlations)):
         known = phi[: order - 1]
         reflection = (correlations[order] - known @ correlations[order - 1 : 0 : -1]) / variance
@@ -205,9 +205,9 @@ def _order(correlations: Floats, number: int) -> int:
         phi[order - 1] = reflection
         variance *= 1 - reflection**2
         criterion = number * math.log(variance) + order * math.log(number)
-        if criterion < best:
-            best, found = criterion, order
-    return found
+        if criterion < least:
+            least, best = criterion, order
+    return best
 
 
 def _spectrum_at_zero(covariances: Floats) -> float:
