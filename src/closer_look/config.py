@@ -32,6 +32,9 @@ AS_IN_FAIRSEQ: dict[str, dict[str, bool | str]] = {
 BY_OBJECTIVE: dict[str, Iterable[str]] = {"norm": OBJECTIVES, **AS_IN_FAIRSEQ}
 """The settings that may be given in one word, and the objectives that have them."""
 
+NORMS_RECORDED = ("mlm", "clm", "mt")
+"""The objectives whose norms every training is known by, as when there were no others."""
+
 OPTIONAL = ("momentum", "noise", "max_train", "max_sentence_pieces", *AS_IN_FAIRSEQ)
 """The settings that `training` need not have."""
 
@@ -216,7 +219,8 @@ def of_objective(settings: Tree, objective: str) -> Tree:
         value = settings.get(key, defaults).get(objective)
         if value != defaults.get(objective):
             own[key] = value
-    return own
+    norms = settings["norm"]
+    return own | {"norm": {key: norms[key] for key in norms if key in (*NORMS_RECORDED, objective)}}
 
 
 def hours(settings: Tree, tokens_per_second: float) -> float:
