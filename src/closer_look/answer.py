@@ -10,11 +10,11 @@ from pathlib import Path
 import pandas as pd
 
 from . import config as configuration
+from . import config_file
 from .analysis.claims.claim import PAPER
 from .analysis.claims.verdicts import FAILS, HOLDS, NOT_APPLICABLE, UNDECIDED
 from .config import Run
-from .summary import own_score, sums
-from .training.progress import configuration as read_configuration
+from .summary import VERBS, own_score, sums
 from .trees import Tree
 from .vocabulary import OBJECTIVE_NAMES
 
@@ -85,11 +85,10 @@ def _losses(score: pd.Series) -> str:
 
 def _counts(counts: pd.DataFrame, claims: int) -> str:
     """Return how many of the paper's claims hold, fail and are undecided, by each estimator."""
-    words = {HOLDS: "hold", FAILS: "fail", UNDECIDED: "are undecided"}
-    words[NOT_APPLICABLE] = "cannot be tested"
+    verbs = VERBS | {NOT_APPLICABLE: "cannot be tested"}
     phrases = [
         f"by `{name}` "
-        + ", ".join(f"{column[key]} {word}" for key, word in words.items() if column.get(key))
+        + ", ".join(f"{column[key]} {verb}" for key, verb in verbs.items() if column.get(key))
         for name, column in counts.items()
     ]
     return f"Of the paper's {claims} claims, {'; '.join(phrases)}."
@@ -98,9 +97,9 @@ def _counts(counts: pd.DataFrame, claims: int) -> str:
 def _by_verdict(verdicts: pd.DataFrame, statements: pd.Series) -> Iterator[str]:
     """Yield a line for each pair of verdicts, by the paper's estimator and by the one that adds up,
     with the claims that have it."""
-    words = {HOLDS: "holds", FAILS: "fails", UNDECIDED: "is undecided"}
-    for own, first in words.items():
-        for other, second in words.items():
+    verbs = {HOLDS: "holds", FAILS: "fails", UNDECIDED: "is undecided"}
+    for own, first in verbs.items():
+        for other, second in verbs.items():
             both = verdicts[(verdicts[OWN] == own) & (verdicts[ADDS_UP] == other)].index
             if len(both):
                 how = "either way" if own == other else f"by `{OWN}`, {second} by `{ADDS_UP}`"
@@ -125,6 +124,6 @@ def _by_variant(verdicts: pd.DataFrame) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    print(answer(read_configuration(sys.argv[1:])))
+    print(answer(config_file.load(sys.argv[1:])))
     if (RESULTS / AGREEMENT).exists():
         print(misplaced(RESULTS / AGREEMENT))

@@ -223,6 +223,13 @@ def of_objective(settings: Tree, objective: str) -> Tree:
     return own | {"norm": {key: norms[key] for key in norms if key in (*NORMS_RECORDED, objective)}}
 
 
+def settings_by_run(config: Tree) -> dict[str, Tree]:
+    """Return the training settings of all runs by their names."""
+    return {
+        run.name: of_objective(settings(config, run.variant), run.objective) for run in runs(config)
+    }
+
+
 def hours(settings: Tree, tokens_per_second: float) -> float:
     """Return how long a training of these settings takes at that speed."""
     tokens: int = settings["total_updates"] * settings["tokens_per_update"]

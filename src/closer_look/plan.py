@@ -11,10 +11,11 @@ from statistics import median
 import pandas as pd
 import yaml
 
-from closer_look import config as experiment
+from closer_look import config as configuration
+from closer_look import config_file
 from closer_look.jobs.manifest import read_manifest
 from closer_look.training import calibration
-from closer_look.training.progress import configuration, markdown, progress, runs
+from closer_look.training.progress import markdown, progress
 from closer_look.trees import Tree
 from lca.analysis.logs import facts
 from lca.files import whole
@@ -42,7 +43,7 @@ def parameters(settings: Tree, objective: str, vocabulary: int) -> int:
     """Return about how many parameters a model has: those of its matrices."""
     width: int = settings["embed_dim"]
     layers: int = settings["layers"]
-    is_tied: bool = settings.get("tie_output", experiment.AS_IN_FAIRSEQ["tie_output"][objective])
+    is_tied: bool = settings.get("tie_output", configuration.AS_IN_FAIRSEQ["tie_output"][objective])
     tables = (3 if objective == "mt" else 2) - is_tied
     attentions = layers + (layers // 2 if objective == "mt" else 0)
     matrices: int = 4 * width**2 * attentions + 2 * width * settings["ffn_dim"] * layers
@@ -120,7 +121,7 @@ def plan(
         so_far = progress(results / "state", run, results / "logs/train" / f"{run}.log")
         left = max(settings["total_updates"] - so_far.update, 0)
         rest = settings | {"total_updates": left}
-        hours = {f"h {card}": experiment.hours(rest, speeds[card][objective]) for card in speeds}
+        hours = {f"h {card}": configuration.hours(rest, speeds[card][objective]) for card in speeds}
         size = gigabytes(settings, objective, vocabulary)
         of_others = known.get(_kind(settings, objective), math.nan)
         here = left * (of_others if math.isnan(so_far.seconds) else so_far.seconds) / 3600
@@ -135,9 +136,9 @@ def with_sums(table: pd.DataFrame) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    config = configuration(sys.argv[1:])
+    config = config_file.load(sys.argv[1:])
     speeds = yaml.safe_load(SPEEDS.read_text(encoding="utf-8"))
-    wanted, vocabulary = runs(config), config["bpe"]["vocab_size"]
+    wanted, vocabulary = configuration.settings_by_run(config), config["bpe"]["vocab_size"]
     table = plan(wanted, speeds, vocabulary, here=seconds_here(wanted, vocabulary))
     if table.empty:
         print("All runs are done.")

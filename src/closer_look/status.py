@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from closer_look.training.progress import configuration, markdown, progress, runs
+from closer_look import config_file
+from closer_look.config import settings_by_run
+from closer_look.training.progress import markdown, progress
 from closer_look.trees import Tree
 
 RESULTS = Path("results")
@@ -34,5 +36,5 @@ def status(wanted: dict[str, Tree], results: Path = RESULTS) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    table = status(runs(configuration(sys.argv[1:])))
+    table = status(settings_by_run(config_file.load(sys.argv[1:])))
     print(markdown(table, ("", "d", "d", ".3f", ".0f", ".1f", "")))

@@ -6,21 +6,25 @@ from pathlib import Path
 import pandas as pd
 
 from closer_look import config as configuration
+from closer_look import config_file
 from closer_look.analysis.claims.claim import PAPER
 from closer_look.analysis.claims.verdicts import FAILS, HOLDS, UNDECIDED
 from closer_look.config import Run
-from closer_look.training.progress import configuration as read_configuration
 from closer_look.trees import Tree
+from closer_look.vocabulary import OBJECTIVE_NAMES
 from lca.analysis.uncertainty import percent
 
 RESULTS = Path("results")
-NAMES = {"mlm": "masked", "clm": "causal", "mt": "translation"}
-VERDICTS = {HOLDS: "hold", FAILS: "fail", UNDECIDED: "are undecided"}
+VERBS = {HOLDS: "hold", FAILS: "fail", UNDECIDED: "are undecided"}
+"""What several claims do."""
 
 
 def summary(config: Tree, results: Path = RESULTS) -> list[str]:
     """Return the lines: how the main models did, whether their values add up, the verdicts."""
-    runs = {NAMES[run.objective]: run for run in configuration.main_runs(config)}
+    runs = {
+        OBJECTIVE_NAMES[run.objective].removesuffix(" LM").lower(): run
+        for run in configuration.main_runs(config)
+    }
     losses = [f"{name} {_loss(own_score(results, run))}" for name, run in runs.items()]
     shares = [
         f"{name} {sums(results / 'runs' / run.name)['share'].get('trapezoid', '–')}"
@@ -70,10 +74,10 @@ def _verdicts(claims: Path) -> str:
     ours = (table["estimator"] == "trapezoid") & (table["group"] == PAPER)
     verdicts = table[ours].groupby("claim")["verdict"].first()
     counts = verdicts.value_counts()
-    phrases = [f"{counts.get(name, 0)} {verb}" for name, verb in VERDICTS.items()]
+    phrases = [f"{counts.get(name, 0)} {verb}" for name, verb in VERBS.items()]
     return ", ".join(phrases) + f" ({claims.with_suffix('.md')})"
 
 
 if __name__ == "__main__":
-    for line in summary(read_configuration(sys.argv[1:])):
+    for line in summary(config_file.load(sys.argv[1:])):
         print(line)

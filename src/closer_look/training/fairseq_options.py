@@ -127,8 +127,8 @@ def _flags(objective: str, settings: Tree, devices: int) -> list[str]:
     flags = ["--no-epoch-checkpoints", "--disable-validation"]
     if settings["norm"][objective] == "pre":
         flags += [f"--{stack}-normalize-before" for stack in STACKS[objective]]
-    for (key, value), words in SWITCHES[objective].items():
-        flags += words if _chosen(settings, key, objective) == value else []
+    for (key, value), switches in SWITCHES[objective].items():
+        flags += switches if _chosen(settings, key, objective) == value else []
     if settings["precision"] != "fp32":
         flags.append(f"--{settings['precision']}")
     if devices == 0:
