@@ -10,7 +10,6 @@ from closer_look.analysis.frames import read
 from closer_look.drawing.style import (
     ESTIMATOR_COLOURS,
     ESTIMATORS,
-    INTERVAL,
     draw_band,
     objectives,
     save,
@@ -20,7 +19,7 @@ from closer_look.drawing.style import (
 from closer_look.jobs.job import job
 from closer_look.vocabulary import OBJECTIVE_NAMES, UNIT
 from lca.analysis.completeness import REFERENCES
-from lca.analysis.uncertainty import percent, ratio_error
+from lca.analysis.uncertainty import INTERVAL, percent, ratio_error
 
 COLUMNS = ["objective", "seed", "estimator", "update", "sum"]
 

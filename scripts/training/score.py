@@ -54,7 +54,7 @@ class TestSet(NamedTuple):
 def find_checkpoint(manifest: Path) -> Path:
     """Return a finished training's checkpoint. Raises `InputError` if it is gone or another."""
     facts = read_manifest(manifest)
-    checkpoint = Path(facts["state"]) / "checkpoints/checkpoint_last.pt"
+    checkpoint = Path(facts["state"]) / "checkpoints" / checkpoints.LAST
     if not checkpoint.exists() or sha256(checkpoint) != facts["checkpoint_sha256"]:
         raise InputError(
             f"{checkpoint}: the model that made {manifest.with_name('log.parquet')} is gone; "

@@ -132,8 +132,8 @@ class Inputs:
         fetching = [
             job.wildcards
             for job in jobs
-            if job.rule.name.endswith("download")  # a module's rules may have a prefix
-            or (job.rule.name.endswith("read") and self.raw_is_local(job.wildcards))
+            if job.rule.name == "download"
+            or (job.rule.name == "read" and self.raw_is_local(job.wildcards))
         ]
         if not fetching:
             return

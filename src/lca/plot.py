@@ -10,11 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .analysis.uncertainty import INTERVAL
 from .reading import Log
 
 UNIT = "change of the loss"
-INTERVAL = 1.96
-"""Standard errors to either side that make an interval of 95 %."""
 
 
 def bars(log: Log, estimator: str | None = None) -> Figure:

@@ -20,7 +20,7 @@ from lca import PROBES
 from lca.analysis import logs
 from lca.analysis.windows import Windows
 
-from ..vocabulary import FACETS
+from ..vocabulary import CELL, FACETS
 from .arrays import Floats, Integers
 
 TRUTH, *OTHERS = PROBES
@@ -35,7 +35,6 @@ WINDOWS = 40
 STRATUM = 4
 """Consecutive windows, at least, among which it draws: what changes more slowly is no noise."""
 
-CELL = ["stack", "layer", "component", "head"]
 LEVELS = ("block", "head")
 
 REPLICATES = 2000

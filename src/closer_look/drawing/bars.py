@@ -7,9 +7,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lca.analysis.uncertainty import INTERVAL
+
 from ..vocabulary import COMPONENT_NAMES, FEED_FORWARD, UNIT
 from . import layers
-from .style import COLOURS, INTERVAL, lighter, say_empty
+from .style import COLOURS, lighter, say_empty
 
 SHARED_SCALES = (("key", "query"), ("value", "out"), FEED_FORWARD)
 """Components that work as one have one scale; between these pairs magnitudes differ too much."""

@@ -1,7 +1,7 @@
 """Standard errors: of sums over the updates of a training, of losses on a sample, of their ratio.
 
-Each of them is such that 1.96 of it to either side are an interval of 95 %: where it rests on few
-independent values, it is widened as Student's t is over the normal distribution.
+Each of them is such that `INTERVAL` of it to either side are an interval of 95 %: where it rests on
+few independent values, it is widened as Student's t is over the normal distribution.
 
 What one update is said to have changed is a sample: its gradient is of one batch. The sum over a
 training is so, too, and its error must come from its own scatter, for there is one training. That
@@ -46,6 +46,9 @@ from scipy.linalg import solve_toeplitz
 from scipy.special import ndtri, stdtrit
 
 Floats = NDArray[np.float64]
+
+INTERVAL = 1.96
+"""Standard errors to either side that make an interval of 95 %."""
 
 FEWEST = 20
 """Windows from which a standard error can be told; of fewer it is NaN."""
