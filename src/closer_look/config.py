@@ -84,21 +84,12 @@ def check(config: Tree, schema: Tree) -> None:
         _check_files(corpus, f"corpora.{name}")
     for number, entry in enumerate(config["runs"]):
         _check_entry(entry, f"runs[{number}]", config["corpora"])
-    for corpus, entry in config["corpora"].items():
-        for name in entry.get("test_sets", []):
-            if name not in (accepted := sacrebleu.get_available_testsets()):
-                raise ConfigError(_refuse(f"corpora.{corpus}.test_sets", name, accepted))
+    _check_test_sets(config)
     required = schema["$defs"]["training"]["properties"].keys() - OPTIONAL
     if missing := required - config["training"].keys():
         raise ConfigError(f"training.{min(missing)}: missing")
     _check_variants(config)
-    accepted = sorted({run.name.rsplit("/", 2)[0] for run in runs(config)})
-    for objective, name in config["main_runs"].items():
-        if name is None:
-            continue
-        if name not in accepted or name.split("/")[1] != objective:
-            choices = [choice for choice in accepted if choice.split("/")[1] == objective]
-            raise ConfigError(_refuse(f"main_runs.{objective}", name, choices))
+    _check_main_runs(config)
     for estimator in (config["figures"]["estimator"], *config["figures"]["also"]):
         check_recorded(config, estimator)
 
@@ -289,6 +280,25 @@ def _check_pattern(pattern: str | dict[str, str], languages: list[str], key: str
         raise ConfigError(f"{key}.{min(missing)}: missing")
 
 
+def _check_test_sets(config: Tree) -> None:
+    """Check that sacrebleu has the test sets."""
+    for corpus, entry in config["corpora"].items():
+        for name in entry.get("test_sets", []):
+            if name not in (accepted := sacrebleu.get_available_testsets()):
+                raise ConfigError(_refuse(f"corpora.{corpus}.test_sets", name, accepted))
+
+
+def _check_main_runs(config: Tree) -> None:
+    """Check that every main run is a run, of its objective."""
+    accepted = sorted({run.name.rsplit("/", 2)[0] for run in runs(config)})
+    for objective, name in config["main_runs"].items():
+        if name is None:
+            continue
+        if name not in accepted or name.split("/")[1] != objective:
+            choices = [choice for choice in accepted if choice.split("/")[1] == objective]
+            raise ConfigError(_refuse(f"main_runs.{objective}", name, choices))
+
+
 def _check_entry(entry: Tree, key: str, corpora: Tree) -> None:
     """Check what the schema cannot: names that refer to other parts of the configuration."""
     if entry["corpus"] not in corpora:
@@ -318,35 +328,57 @@ def _check_variants(config: Tree) -> None:
     if config["training"]["optimizer"] == "adam" and "momentum" in config["training"]:
         raise ConfigError("training.momentum: only with optimizer: sgd")
     seen: list[str] = []
-    trained = {objective for entry in config["runs"] for objective in entry["objectives"]}
     for variant in variants(config):
-        changes = config["variants"][variant]
-        key, training = f"variants.{variant}", config["training"] | changes
-        for optimizer, names in OF_OPTIMIZER.items():
-            wrong = [name for name in names if name in changes]
-            if wrong and optimizer != training["optimizer"]:
-                raise ConfigError(f"{key}.{wrong[0]}: only with optimizer: {optimizer}")
-        if training["optimizer"] == "sgd" and "momentum" not in training:
-            raise ConfigError(f"{key}.momentum: missing; sgd needs one, if only 0")
-        if training["embed_dim"] % training["heads"]:
-            place = key if changes.keys() & {"embed_dim", "heads"} else "training"
-            raise ConfigError(f"{place}.embed_dim: not divisible by {training['heads']} heads")
-        context, update = training["tokens_per_sample"], training["tokens_per_update"]
-        if context > update and trained & {"mlm", "clm"}:
-            place = (
-                key if changes.keys() & {"tokens_per_sample", "tokens_per_update"} else "training"
-            )
-            raise ConfigError(
-                f"{place}.tokens_per_sample: {context} do not fit an update of {update}"
-            )
-        if "mlm" in trained and (refused := _not_in_roberta(settings(config, variant))):
-            setting, reason = refused
-            place = key if setting in changes else "training"
-            raise ConfigError(f"{place}.{setting}: {reason}")
+        _check_optimizer(config, variant)
+        _check_sizes(config, variant)
+        _check_roberta(config, variant)
         for other in seen:
             if all(_are_same(config, objective, variant, other) for objective in OBJECTIVES):
-                raise ConfigError(f"{key}: overrides nothing that variants.{other} does not")
+                raise ConfigError(
+                    f"variants.{variant}: overrides nothing that variants.{other} does not"
+                )
         seen.append(variant)
+
+
+def _check_optimizer(config: Tree, variant: str) -> None:
+    """Check that a variant has the settings of its optimizer, and none of another."""
+    changes = config["variants"][variant]
+    key, training = f"variants.{variant}", config["training"] | changes
+    for optimizer, names in OF_OPTIMIZER.items():
+        wrong = [name for name in names if name in changes]
+        if wrong and optimizer != training["optimizer"]:
+            raise ConfigError(f"{key}.{wrong[0]}: only with optimizer: {optimizer}")
+    if training["optimizer"] == "sgd" and "momentum" not in training:
+        raise ConfigError(f"{key}.momentum: missing; sgd needs one, if only 0")
+
+
+def _check_sizes(config: Tree, variant: str) -> None:
+    """Check that heads divide a variant's width, and that a sample fits an update."""
+    training = config["training"] | config["variants"][variant]
+    if training["embed_dim"] % training["heads"]:
+        place = _place(config, variant, "embed_dim", "heads")
+        raise ConfigError(f"{place}.embed_dim: not divisible by {training['heads']} heads")
+    context, update = training["tokens_per_sample"], training["tokens_per_update"]
+    if context > update and _trained(config) & {"mlm", "clm"}:
+        place = _place(config, variant, "tokens_per_sample", "tokens_per_update")
+        raise ConfigError(f"{place}.tokens_per_sample: {context} do not fit an update of {update}")
+
+
+def _check_roberta(config: Tree, variant: str) -> None:
+    """Check that some option of fairseq's makes a variant's masked model."""
+    if "mlm" in _trained(config) and (refused := _not_in_roberta(settings(config, variant))):
+        setting, reason = refused
+        raise ConfigError(f"{_place(config, variant, setting)}.{setting}: {reason}")
+
+
+def _place(config: Tree, variant: str, *keys: str) -> str:
+    """Return where a variant has one of its settings from: itself, or `training`."""
+    return f"variants.{variant}" if config["variants"][variant].keys() & {*keys} else "training"
+
+
+def _trained(config: Tree) -> set[str]:
+    """Return the objectives of all runs."""
+    return {objective for entry in config["runs"] for objective in entry["objectives"]}
 
 
 def _not_in_roberta(settings: Tree) -> tuple[str, str] | None:
