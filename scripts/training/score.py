@@ -3,9 +3,11 @@
 The corpus's own test split is called `test`; other test sets have sacrebleu's names.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
@@ -17,6 +19,9 @@ from closer_look.jobs.cards import check_kernels, claimed
 from closer_look.jobs.job import InputError, job, tell
 from closer_look.jobs.manifest import check_bpe, check_folder, read_manifest, sha256
 from closer_look.training import checkpoints
+
+if TYPE_CHECKING:
+    from closer_look.training.trained_model import TrainedModel
 
 OWN = "test"
 
@@ -129,18 +134,8 @@ def main(
     """
     rows = []
     if test_sets:
-        checkpoint = find_checkpoint(manifest)
-        checkpoints.read(checkpoint)  # as plain data, before fairseq unpickles it
-        check_folder(data, data.with_name(f"{data.name}.json"))
         check_bpe(bpe)
-        import torch
-
-        torch.set_num_threads(threads)
-        with claimed(min(1, torch.cuda.device_count())):
-            check_kernels()
-            from closer_look.training.trained_model import TrainedModel
-
-            model = TrainedModel(checkpoint, data)
+        with loaded(manifest, data, threads) as model:
             target = run.languages.split("-")[1] if run.objective == "mt" else None
             for test_set in test_sets:
                 row = {"test_set": test_set.name}
@@ -152,6 +147,25 @@ def main(
                 rows.append(row)
     frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
     write(with_run(frame, run), scores)
+
+
+@contextmanager
+def loaded(manifest: Path, data: Path, threads: int) -> Iterator["TrainedModel"]:
+    """Yield a finished training's model, on a card of its own where there is one.
+
+    Raises `InputError` if its checkpoint or its data is not what it was.
+    """
+    checkpoint = find_checkpoint(manifest)
+    checkpoints.read(checkpoint)  # as plain data, before fairseq unpickles it
+    check_folder(data, data.with_name(f"{data.name}.json"))
+    import torch
+
+    torch.set_num_threads(threads)
+    with claimed(min(1, torch.cuda.device_count())):
+        check_kernels()
+        from closer_look.training.trained_model import TrainedModel
+
+        yield TrainedModel(checkpoint, data)
 
 
 def _losses(model, run: Run, data: Path, target: str | None, text: Path, settings: dict) -> dict:

@@ -54,14 +54,7 @@ def grid(
         for panel, components in zip(panels, GROUPS.values(), strict=True):
             rows = of_objective[of_objective["component"].isin(components)]
             if rows[column].notna().any():
-                lines = [
-                    smooth(
-                        of_seed.pivot_table(column, "update", ["stack", "layer"], aggfunc=combine),
-                        smoothing,
-                    )
-                    for _, of_seed in rows.groupby("seed")
-                ]
-                _draw(panel, lines, colours)
+                _draw(panel, _lines(rows, column, combine, smoothing), colours)
             else:
                 say_empty(panel, "no data" if rows.empty else "not recorded for this estimator")
         panels[-1].set(xlabel="Update", xscale=scale)
@@ -70,6 +63,18 @@ def grid(
         panel.set_ylabel(group, fontweight="bold")
     figure.align_ylabels(axes[:, 0])
     return figure
+
+
+def _lines(
+    rows: pd.DataFrame, column: str, combine: Literal["sum", "mean"], smoothing: int
+) -> list[pd.DataFrame]:
+    """Return the lines of each seed as columns, (stack, layer), by update."""
+    return [
+        smooth(
+            of_seed.pivot_table(column, "update", ["stack", "layer"], aggfunc=combine), smoothing
+        )
+        for _, of_seed in rows.groupby("seed")
+    ]
 
 
 def smooth(lines: pd.DataFrame, updates: int) -> pd.DataFrame:

@@ -143,15 +143,10 @@ def _task(objective: str, languages: str, settings: Tree, tokens: int) -> Tree:
     """
     context, longest = settings["tokens_per_sample"], longest_sentence(settings)
     break_mode = _chosen(settings, "sample_break", objective) or BREAKS.get(objective)
-    key, size = "tokens_per_sample", context
     if objective == "mt":
-        key, size = "max_sentence_pieces", longest
-    if size > tokens:
-        raise InputError(
-            f"training.{key}: {size} do not fit a micro-batch of {tokens} tokens: raise "
-            f"`max_tokens` of the rule `train` (in the profile) to {size}, or give it fewer "
-            "devices: what is trained must not depend on them"
-        )
+        _check_fits("max_sentence_pieces", longest, tokens)
+    else:
+        _check_fits("tokens_per_sample", context, tokens)
     if objective == "mlm":  # RoBERTa's dynamic masking: 15 %, of these 80/10/10
         return {
             "task": "masked_lm",
@@ -179,6 +174,16 @@ def _task(objective: str, languages: str, settings: Tree, tokens: int) -> Tree:
         "max-source-positions": longest,
         "max-target-positions": longest,
     }
+
+
+def _check_fits(key: str, size: int, tokens: int) -> None:
+    """Raise `InputError` if a sample, by the setting that limits it, exceeds a micro-batch."""
+    if size > tokens:
+        raise InputError(
+            f"training.{key}: {size} do not fit a micro-batch of {tokens} tokens: raise "
+            f"`max_tokens` of the rule `train` (in the profile) to {size}, or give it fewer "
+            "devices: what is trained must not depend on them"
+        )
 
 
 def micro_batches(tokens_per_update: int, max_tokens: int, devices: int) -> tuple[int, int]:
