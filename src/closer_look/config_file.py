@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 from snakemake.utils import update_config
 
-from closer_look.config import ConfigError, check, normalised
-from closer_look.trees import Tree
+from .config import ConfigError, check, normalised
+from .trees import Tree
 
 CONFIG = Path("config/config.yaml")
 SCHEMA = Path("workflow/schemas/config.schema.yaml")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from closer_look.trees import Tree
+from .trees import Tree
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"

@@ -11,14 +11,15 @@ from statistics import median
 import pandas as pd
 import yaml
 
-from closer_look import config as configuration
-from closer_look import config_file
-from closer_look.jobs.manifest import read_manifest
-from closer_look.training import calibration
-from closer_look.training.progress import markdown, progress
-from closer_look.trees import Tree
 from lca.analysis.logs import facts
 from lca.files import whole
+
+from . import config as configuration
+from . import config_file
+from .jobs.manifest import read_manifest
+from .training import calibration
+from .training.progress import markdown, progress
+from .trees import Tree
 
 RESULTS = Path("results")
 SPEEDS = Path("resources/speeds.yaml")

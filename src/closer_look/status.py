@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from closer_look import config_file
-from closer_look.config import settings_by_run
-from closer_look.training.progress import markdown, progress
-from closer_look.trees import Tree
+from . import config_file
+from .config import settings_by_run
+from .training.progress import markdown, progress
+from .trees import Tree
 
 RESULTS = Path("results")
 

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from closer_look import config as configuration
-from closer_look import config_file
-from closer_look.analysis.claims.claim import PAPER
-from closer_look.analysis.claims.verdicts import FAILS, HOLDS, UNDECIDED
-from closer_look.config import Run
-from closer_look.trees import Tree
-from closer_look.vocabulary import OBJECTIVE_NAMES
 from lca.analysis.uncertainty import percent
+
+from . import config as configuration
+from . import config_file
+from .analysis.claims.claim import PAPER
+from .analysis.claims.verdicts import FAILS, HOLDS, UNDECIDED
+from .config import Run
+from .trees import Tree
+from .vocabulary import OBJECTIVE_NAMES
 
 RESULTS = Path("results")
 VERBS = {HOLDS: "hold", FAILS: "fail", UNDECIDED: "are undecided"}

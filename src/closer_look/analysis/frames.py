@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from closer_look.config import Run
-from closer_look.jobs.job import InputError
+from ..config import Run
+from ..jobs.job import InputError
 
 
 def with_run(frame: pd.DataFrame, run: Run) -> pd.DataFrame:

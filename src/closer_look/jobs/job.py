@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NoReturn, Protocol, TextIO
 
-from closer_look.jobs import terminal
+from . import terminal
 
 
 class InputError(Exception):

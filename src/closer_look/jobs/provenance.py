@@ -9,8 +9,9 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from closer_look.trees import Tree
 from lca.files import sha256, whole
+
+from ..trees import Tree
 
 ROOT = Path(__file__).parents[3]
 CODE = ("workflow", "scripts", "src")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
-from closer_look.jobs.job import tell
+from ..jobs.job import tell
 
 LINE = re.compile(r"\bloss=([\d.]+).*\bnum_updates=(\d+)")
 """What fairseq prints now and then; its losses are in bits."""

@@ -10,11 +10,12 @@ import numpy as np
 from fairseq.data import Dictionary
 from fairseq.data.indexed_dataset import MMapIndexedDataset, best_fitting_int_dtype
 
-from closer_look.jobs.command import run
-from closer_look.training.fairseq_options import PLUGIN, arguments
-from closer_look.trees import Tree
 from lca.analysis.logs import facts
 from lca.recorder import EXTRA_UPDATES, consolidate
+
+from ..jobs.command import run
+from ..trees import Tree
+from .fairseq_options import PLUGIN, arguments
 
 UPDATES = 6
 

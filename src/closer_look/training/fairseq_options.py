@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import lca
-from closer_look.jobs.job import InputError
-from closer_look.trees import Tree
 from lca.recorder import EXTRA_UPDATES
+
+from ..jobs.job import InputError
+from ..trees import Tree
 
 PLUGIN = Path(lca.__file__).parent / "fairseq_plugin"
 """For `fairseq-train --user-dir`."""

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from closer_look.data.dropped import check_dropped
-from closer_look.jobs.job import tell
-from closer_look.training.fairseq_options import longest_sentence
-from closer_look.trees import Tree
+from ..data.dropped import check_dropped
+from ..jobs.job import tell
+from ..trees import Tree
+from .fairseq_options import longest_sentence
 
 
 def is_left_out(

@@ -10,8 +10,8 @@ import torch
 from fairseq import checkpoint_utils, utils
 from fairseq.hub_utils import GeneratorHubInterface
 
-from closer_look.jobs.job import tell
-from closer_look.training.fairseq_options import PLUGIN
+from ..jobs.job import tell
+from .fairseq_options import PLUGIN
 
 SEED = 0
 """Of the masks: the same in runs with different seeds."""
