@@ -7,8 +7,6 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from fairseq.data import Dictionary
-from fairseq.data.indexed_dataset import MMapIndexedDataset, best_fitting_int_dtype
 
 from lca.analysis.logs import facts
 from lca.recorder import EXTRA_UPDATES, consolidate
@@ -69,6 +67,9 @@ def _cards() -> int:
 
 def _write_text(folder: Path, vocabulary: int, tokens: int) -> None:
     """Write at least so many tokens of random text as fairseq's data: a language, and a pair."""
+    from fairseq.data import Dictionary
+    from fairseq.data.indexed_dataset import MMapIndexedDataset, best_fitting_int_dtype
+
     dictionary = Dictionary()
     for number in range(vocabulary):
         dictionary.add_symbol(f"piece{number}")
