@@ -137,5 +137,5 @@ lock: ## resolve envs/*.in anew into envs/*.txt
 	  "$$(frozen | grep -vxF "$$packages")" > requirements-dev.txt
 
 clean: ## remove caches; neither results nor .venv
-	@rm -rf .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(python_dirs) workflow -name __pycache__ -type d -prune -exec rm -r {} +
