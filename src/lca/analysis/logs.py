@@ -244,7 +244,7 @@ def read(log: Path, names: list[str]) -> Iterator[pa.ChunkedArray]:
 
 
 def _shares(log: Path) -> NDArray[np.float64]:
-    """Return the weights of the groups: what is told is of a mean over their tokens."""
+    """Return the share of each group in the tokens: its weight in a mean over them."""
     tokens = group_tokens(log)
     shares: NDArray[np.float64] = tokens / tokens.sum()
     return shares
