@@ -62,3 +62,12 @@ def test_where_snakemake_draws_on_the_terminal_it_says_what_jobs_would(monkeypat
 def test_what_nobody_listens_to_is_said_on_the_terminal(tmp_path):
     gone = {terminal.ADDRESS: str(tmp_path / "gone")}
     assert run(tmp_path / "log", MISTAKE, **gone) == "error: corpus: empty\n"
+
+
+def test_without_a_socket_nothing_is_lost(monkeypatch, tmp_path):
+    deep = tmp_path / ("long" * 30)
+    deep.mkdir()
+    monkeypatch.setattr(terminal.tempfile, "tempdir", str(deep))
+    monkeypatch.setattr(terminal.os, "environ", {})
+    terminal.relay(print)
+    assert run(tmp_path / "log", MISTAKE, **terminal.os.environ) == "error: corpus: empty\n"

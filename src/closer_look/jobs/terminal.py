@@ -25,9 +25,13 @@ def relay(show: Callable[[str], object]) -> None:
         return
     folder = tempfile.TemporaryDirectory()
     atexit.register(folder.cleanup)
+    address = str(Path(folder.name, "socket"))
     server = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    os.environ[ADDRESS] = str(Path(folder.name, "socket"))
-    server.bind(os.environ[ADDRESS])
+    try:
+        server.bind(address)
+    except OSError:  # such as a path of more than a hundred bytes
+        return
+    os.environ[ADDRESS] = address
     Thread(target=_receive, args=(server, show), daemon=True).start()
 
 
