@@ -21,9 +21,6 @@ python_dirs := src scripts tests resources bench
 pip_install := pip install --quiet --no-compile --disable-pip-version-check \
   $(if $(TORCH),--extra-index-url https://download.pytorch.org/whl/$(TORCH))
 snakemake := $(bin)/snakemake
-# Bars and one line for what ended where there is a terminal; plain lines in files and pipes. All
-# that Snakemake says is in .snakemake/log, all that a job says in results/logs.
-progress := $(shell test -t 2 && echo --logger rich --quiet host reason || echo --quiet host reason rules)
 
 # Makes a virtual environment in $(1) with the first interpreter that will do. The upper limit is
 # ve-fairseq's: it has wheels for these two versions only.
@@ -67,8 +64,11 @@ install: .venv/.installed ## install what the workflow needs into .venv
 	$(bin)/python -c 'import triton' 2>/dev/null || $(bin)/$(pip_install) triton
 	touch $@
 
+# Bars on a terminal, above them what jobs tell it; plain lines in files and pipes. All that Snakemake
+# says is in .snakemake/log, all that a job says in results/logs.
 demo: install ## the whole pipeline on the bundled corpus: small models, on a laptop's CPU
-	@$(snakemake) --configfile config/demo.yaml --cores $(CORES) $(progress)
+	@[ -t 1 ] && [ -t 2 ] && how="--logger rich --quiet host reason" || how="--quiet host reason rules"
+	$(snakemake) --configfile config/demo.yaml --cores $(CORES) $$how
 	$(bin)/python -m closer_look.summary config/demo.yaml
 
 plan: install ## what would still run, without running it: jobs, GPU hours, disk
@@ -137,5 +137,5 @@ lock: ## resolve envs/*.in anew into envs/*.txt
 	  "$$(frozen | grep -vxF "$$packages")" > requirements-dev.txt
 
 clean: ## remove caches; neither results nor .venv
-	@rm -rf .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(python_dirs) workflow -name __pycache__ -type d -prune -exec rm -r {} +

@@ -42,9 +42,9 @@ def main() -> None:
 def insert(text: str, name: str, table: str) -> str:
     """Return the README with this table of a bench, in the place of its last or at the end."""
     begin = BEGIN.format(name)
-    before, found, rest = text.partition(begin)
+    before, marker, rest = text.partition(begin)
     _, _, after = rest.partition(END)
-    gap = "" if found else "\n"
+    gap = "" if marker else "\n"
     return f"{before}{gap}{begin}\n{table}\n{END}{after}"
 
 

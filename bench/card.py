@@ -50,15 +50,15 @@ def steps() -> tuple[int, dict[str, Callable]]:
 
 def milliseconds(step: Callable, repeats: int) -> float:
     """Return the median time of a step, after some that compile."""
-    found = []
+    times = []
     for _ in range(repeats + 3):
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         begin.record()
         step()
         end.record()
         torch.cuda.synchronize()
-        found.append(begin.elapsed_time(end))
-    return median(found[3:])
+        times.append(begin.elapsed_time(end))
+    return median(times[3:])
 
 
 def main() -> None:

@@ -92,8 +92,8 @@ class Training:
                 frame[f"apart_{number + 1}"] = (-group / widths).ravel()
             run = dict(zip(FACETS, ("toy", objective, "en", "base", 1), strict=True))
             frames.append(frame.assign(high=np.nan, estimator="trapezoid", **run))
-        found = pd.concat(frames, ignore_index=True)
-        return found[found["head"] == 0].drop(columns="head"), found[found["head"] > 0]
+        rows = pd.concat(frames, ignore_index=True)
+        return rows[rows["head"] == 0].drop(columns="head"), rows[rows["head"] > 0]
 
     def _deviations(self, means: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         windows = means.shape[1]
@@ -119,10 +119,10 @@ def inequalities(
     """Return all inequalities that the bootstrap has an interval for, by claim and label."""
     (evidence,) = trials(*tables, resamples)
     return {
-        (claim.number, found.label): found
+        (claim.number, inequality.label): inequality
         for claim in in_order(numbers)
         if claim.number not in SKIPPED
-        for found in (_combine(part) for part in claim.parts(evidence))
+        for inequality in (_combine(part) for part in claim.parts(evidence))
     }
 
 
@@ -143,29 +143,31 @@ def simulate(
     training = Training(*TRAININGS[kind], noise, text, seed)
     true = inequalities(training.tables(None), 1, numbers)
     rng = np.random.default_rng(seed)
-    found = defaultdict(list)
+    evaluated = defaultdict(list)
     for _ in range(trainings):
         for key, one in inequalities(training.tables(rng), resamples, numbers).items():
-            found[key].append(one)
-    return pd.DataFrame([_row(key, true[key], each) for key, each in found.items() if key in true])
+            evaluated[key].append(one)
+    return pd.DataFrame(
+        [_row(key, true[key], each) for key, each in evaluated.items() if key in true]
+    )
 
 
-def _row(key: tuple[str, str], true: Inequality, found: list[Inequality]) -> dict:
+def _row(key: tuple[str, str], true: Inequality, evaluated: list[Inequality]) -> dict:
     """Return how often the intervals cover the truth, and what the verdicts are worth."""
-    values = np.array([one.value for one in found])
+    values = np.array([one.value for one in evaluated])
     truth = true.value
     if key[0] in OF_NOISE_TOO and np.isfinite(values).all():
         truth = values.mean()
     holds = true._replace(value=truth, low=truth, high=truth).verdict
-    decided = [one.verdict for one in found if one.verdict != UNDECIDED]
+    decided = [one.verdict for one in evaluated if one.verdict != UNDECIDED]
     return {
         "claim": key[0],
         "inequality": key[1],
         "truth": truth,
         "mean": values.mean(),
-        "covered": np.mean([one.low <= truth <= one.high for one in found]),
-        "decided": len(decided) / len(found),
-        "wrong": sum(verdict != holds for verdict in decided) / len(found),
+        "covered": np.mean([one.low <= truth <= one.high for one in evaluated]),
+        "decided": len(decided) / len(evaluated),
+        "wrong": sum(verdict != holds for verdict in decided) / len(evaluated),
     }
 
 

@@ -107,19 +107,19 @@ def main() -> None:
     # Memory first: a process starts with the peak of the one that it was forked from.
     memory = {name: peak_memory(name) for name in VARIANTS}
     trainings = {name: Training(make) for name, make in VARIANTS.items()}
-    found = {name: [] for name in trainings}
+    measured = {name: [] for name in trainings}
     for repeat in range(WARM_UP + arguments.repeats):
         for name, training in trainings.items():
             times = training.times()
             if repeat >= WARM_UP:
-                found[name].append(times)
+                measured[name].append(times)
     base = next(iter(VARIANTS))
     size = sum(p.numel() for p in trainings[base].model.parameters())
     print(f"GPT-2 with {size / 1e6:.0f}M parameters, on {DEVICE}\n")
     print("| GPT-2 | step, ms | update, ms | ratio of updates | peak memory beyond it, MB |")
     print("|---|---|---|---|---|")
     medians = {
-        name: [median(part) for part in zip(*all_, strict=True)] for name, all_ in found.items()
+        name: [median(part) for part in zip(*all_, strict=True)] for name, all_ in measured.items()
     }
     for name, (update, step) in medians.items():
         ratio, extra = update / medians[base][0], (memory[name] - memory[base]) / 1e6

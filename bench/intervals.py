@@ -1,9 +1,9 @@
 """How often a 95 % interval of a sum over a training holds the truth, by simulation.
 
-The series have a known trend and noise of known making (see tests/series.py), whose sum scatters by
-a given part of the loss change. Prints a Markdown table: the share of intervals that hold the
-truth, 0.95 if they are right, and in parentheses the standard error, as its mean square over the
-series, relative to the true one.
+The series have a known trend and noise of known making (see tests/support/series.py), whose sum
+scatters by a given part of the loss change. Prints a Markdown table: the share of intervals that
+hold the truth, 0.95 if they are right, and in parentheses the standard error, as its mean square
+over the series, relative to the true one.
 """
 
 import argparse
@@ -23,11 +23,11 @@ def main() -> None:
     for updates in arguments.updates:
         for of_trend in TRENDS:
             for scatter in arguments.scatter:
-                found = [
+                coverages = [
                     coverage(updates, of_trend, of_noise, scatter, arguments.repetitions)
                     for of_noise in NOISES
                 ]
-                cells = " | ".join(f"{held:.3f} ({ratio:.2f})" for held, ratio in found)
+                cells = " | ".join(f"{held:.3f} ({ratio:.2f})" for held, ratio in coverages)
                 print(f"| {updates:,} | {of_trend} | {scatter:.0%} | {cells} |", flush=True)
 
 

@@ -37,8 +37,8 @@ def size(objective: str, updates: int, folder: Path) -> float:
     recorder = Recorder(folder / "parts", part, {})
     for update in range(1, updates + EXTRA_UPDATES + 1):
         noise = (1 + torch.randn(len(LAGS), *allocation.shape, dtype=torch.float64)) / update
-        found = {lag: allocation * factor for lag, factor in zip(LAGS, noise, strict=True)}
-        recorder.record({"update": update, "loss": 5.0}, found)
+        allocations = {lag: allocation * factor for lag, factor in zip(LAGS, noise, strict=True)}
+        recorder.record({"update": update, "loss": 5.0}, allocations)
         if update % 1000 == 0:
             recorder.close_part()
     recorder.close_part()
@@ -54,8 +54,8 @@ def main() -> None:
     print("| log | bytes an update | GB for 125,000 |\n|---|---|---|")
     for objective in OBJECTIVES:
         with tempfile.TemporaryDirectory() as folder:
-            found = size(objective, updates, Path(folder))
-        print(f"| {objective} | {found:.0f} | {found * UPDATES_OF_THE_PAPER / 1e9:.2f} |")
+            per_update = size(objective, updates, Path(folder))
+        print(f"| {objective} | {per_update:.0f} | {per_update * UPDATES_OF_THE_PAPER / 1e9:.2f} |")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
     print(f"\nPeak memory of this process, models included: {peak:.0f} MB")
 

@@ -74,14 +74,14 @@ VARIANTS = {
 def times(repeats: int) -> dict[str, float]:
     """Return the median seconds of a step of every variant."""
     steps = {name: make(paper_model()) for name, make in VARIANTS.items()}
-    found = {name: [] for name in steps}
+    times = {name: [] for name in steps}
     for repeat in range(repeats + 2):
         for name, step in steps.items():
             start = time.perf_counter()
             step()
             if repeat >= 2:  # the first make the moments and compile
-                found[name].append(time.perf_counter() - start)
-    return {name: median(seconds) for name, seconds in found.items()}
+                times[name].append(time.perf_counter() - start)
+    return {name: median(seconds) for name, seconds in times.items()}
 
 
 def peak_memory(name: str) -> int:

@@ -158,9 +158,9 @@ def plateau(training: Training, lengths: list[int]) -> Iterator[tuple]:
         if update in lengths:
             losses[update] = training.loss()
     training.trainer.lca.close_part()
-    found = estimates(training.folder, max(lengths))
+    estimated = estimates(training.folder, max(lengths))
     for length, loss in losses.items():
-        sums = {name: Sum(*frame.loc[length]) for name, frame in found.items()}
+        sums = {name: Sum(*frame.loc[length]) for name, frame in estimated.items()}
         yield length, change(begin, loss), sums
 
 
@@ -183,7 +183,7 @@ def frozen(training: Training, at: list[int], strides: int, every: int) -> Itera
         while done < first:
             training.update()
             done += 1
-        found = []
+        measured = []
         for _ in range(strides):
             before = training.values()
             for _ in range(every):
@@ -198,8 +198,8 @@ def frozen(training: Training, at: list[int], strides: int, every: int) -> Itera
                 return model.loss_and_gradients(values, [training.whole[group]], dropout=group)
 
             rises = trapezoid(evaluate, len(training.whole), before, after, partition)
-            found.append(Frozen(term, rises))
-        yield found
+            measured.append(Frozen(term, rises))
+        yield measured
 
 
 def bias(strides: list[Frozen]) -> tuple[float, Sum]:
@@ -252,8 +252,8 @@ def main() -> None:
                 training = Training(folder, place, objective, rule, arguments.dropout, *sampling)
                 at = [20, max(40, arguments.updates // 2)]
                 every, strides = arguments.every, arguments.strides
-                for first, found in zip(at, frozen(training, at, strides, every), strict=True):
-                    start, off = bias(found)
+                for first, measured in zip(at, frozen(training, at, strides, every), strict=True):
+                    start, off = bias(measured)
                     updates = f"{first + 1:,}–{first + strides * every:,}"
                     print(f"| {objective}, {rule} | {updates} | {start:.5f} | {off} |", flush=True)
 

@@ -24,11 +24,11 @@ def check(log: Path, manifest: Path) -> None:
     updates = read_manifest(manifest)["settings"]["total_updates"]
     check_files(manifest, {"log": log}, remake)
     try:
-        found = logs.count_updates(log)
+        last = logs.count_updates(log)
     except LogError as error:
         raise InputError(f"{error}; {remake}") from None
-    if found != updates:
-        raise InputError(f"{log}: ends at update {found} of {updates}; {remake}")
+    if last != updates:
+        raise InputError(f"{log}: ends at update {last} of {updates}; {remake}")
 
 
 def main(log: Path, manifest: Path, run: Run, windows: int, outputs: dict[str, Path]) -> None:
@@ -39,10 +39,10 @@ def main(log: Path, manifest: Path, run: Run, windows: int, outputs: dict[str, P
     check(log, manifest)
     tables = {table.__name__: table(log) for table in TABLES} | {"curves": curves(log, windows)}
     tables["totals"] = totals(log, tables["head_curves"])
-    found = summary(tables["completeness"])
+    at_the_end = summary(tables["completeness"])
     for name, table in tables.items():
         write(with_run(table, run), outputs[name])
-    found.to_csv(outputs["summary"], index=False, float_format="%.4g")
+    at_the_end.to_csv(outputs["summary"], index=False, float_format="%.4g")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,6 @@ def caption(signatures: list[str]) -> str:
 
 if __name__ == "__main__":
     with job(snakemake):
-        found = table(read(snakemake.input.scores), snakemake.params.runs)
-        signatures = found[SIGNATURES].melt()["value"].dropna().unique()
-        write(found, caption(signatures), **dict(snakemake.output.items()), unprinted=SIGNATURES)
+        rows = table(read(snakemake.input.scores), snakemake.params.runs)
+        signatures = rows[SIGNATURES].melt()["value"].dropna().unique()
+        write(rows, caption(signatures), **dict(snakemake.output.items()), unprinted=SIGNATURES)

@@ -14,10 +14,10 @@ if __name__ == "__main__":
         estimator = snakemake.params.estimator
         single = estimator in SINGLE_UPDATES
         if single:
-            found = read(snakemake.input.milestones, estimator)
+            ours = read(snakemake.input.milestones, estimator)
         else:
             curves = read(snakemake.input.curves, estimator)
-            found = pd.concat([milestones(run) for _, run in curves.groupby(FACETS)])
+            ours = pd.concat([milestones(run) for _, run in curves.groupby(FACETS)])
         paper = pd.read_csv(snakemake.input.paper, index_col="objective")
         caption = (
             f"Table 1. Pairs of layer and {'update' if single else 'window of updates'} at which a "
@@ -25,4 +25,4 @@ if __name__ == "__main__":
             f"({estimator.replace('_', '-')} estimator), the last such update, and the largest "
             "value (nats per predicted token; the paper's unit is another, and it counts updates)."
         )
-        write(table1(found, paper), caption, **dict(snakemake.output.items()))
+        write(table1(ours, paper), caption, **dict(snakemake.output.items()))

@@ -46,8 +46,8 @@ def table2(manifests: Iterable[dict], paper: pd.DataFrame) -> pd.DataFrame:
 
 def parse(options: str) -> dict[str, str]:
     """Return fairseq-train's options by their names; those without a value have an empty one."""
-    words = (word.removeprefix("--").partition("=") for word in shlex.split(options))
-    return {name: value for name, _, value in words}
+    pairs = (option.removeprefix("--").partition("=") for option in shlex.split(options))
+    return {name: value for name, _, value in pairs}
 
 
 def built(objective: str, options: dict[str, str]) -> dict[str, str]:

@@ -27,10 +27,10 @@ def table3(counts: Iterable[tuple[str, str, dict]], paper: pd.DataFrame) -> pd.D
     ).set_index(["corpus", "pair"])
     others = ours[~ours.index.isin(paper.set_index(["corpus", "pair"]).index)].reset_index()
     others = others.rename(columns={"corpus": "dataset", "pair": "languages"})
-    found = pd.concat([paper.join(ours, on=["corpus", "pair"]), others])
-    found = found.rename(columns={name: f"{name}, paper" for name in columns})
+    rows = pd.concat([paper.join(ours, on=["corpus", "pair"]), others])
+    rows = rows.rename(columns={name: f"{name}, paper" for name in columns})
     sides = [f"{name}, {whose}" for name in columns for whose in ("ours", "paper")]
-    return found[["dataset", "languages", *sides]].astype(dict.fromkeys(columns.values(), "Int64"))
+    return rows[["dataset", "languages", *sides]].astype(dict.fromkeys(columns.values(), "Int64"))
 
 
 if __name__ == "__main__":

@@ -63,16 +63,16 @@ def draw(agreement: pd.DataFrame) -> Figure:
     `agreement` is the table of this name, of one run for each objective. Small points are heads;
     the bars of the blocks are two standard errors each way, of the estimate less the truth.
     """
-    found = objectives(agreement)
+    shown = objectives(agreement)
     names = [name for name in COLUMNS if name in set(agreement["estimator"])]
     figure, axes = plt.subplots(
-        *(max(1, len(found)), max(1, len(names))),
-        figsize=(2.5 * max(1, len(names)) + 1.7, 2.5 * max(1, len(found)) + 0.7),
+        *(max(1, len(shown)), max(1, len(names))),
+        figsize=(2.5 * max(1, len(names)) + 1.7, 2.5 * max(1, len(shown)) + 0.7),
         sharex="row",
         sharey="row",
         squeeze=False,
     )
-    for row, objective in zip(axes, found, strict=False):
+    for row, objective in zip(axes, shown, strict=False):
         run = agreement[agreement["objective"] == objective]
         cells, scores = of_cells(run), summary(run).set_index(["estimator", "level"])
         for panel, name in zip(row, names, strict=True):
@@ -83,7 +83,7 @@ def draw(agreement: pd.DataFrame) -> Figure:
         row[0].set_ylabel(OBJECTIVE_NAMES[objective], fontweight="bold")
     for panel, name in zip(axes[0], names, strict=False):
         panel.set_title(COLUMNS[name])
-    if not found:
+    if not shown:
         say_empty(axes[0, 0], "no run was probed at every update")
     figure.supxlabel(f"Contribution by the probe on training text, −LCA ({UNIT})", fontsize=8)
     figure.supylabel(f"Contribution by the estimator ({UNIT})", fontsize=8)
@@ -184,6 +184,6 @@ def _legend() -> list[Line2D]:
 
 if __name__ == "__main__":
     with job(snakemake):
-        found, output = read(snakemake.input.agreement), dict(snakemake.output.items())
-        save(draw(first_of_each_objective(found)), output.pop("pdf"), output.pop("png"))
-        write(table(found), CAPTION, **output)
+        agreement, output = read(snakemake.input.agreement), dict(snakemake.output.items())
+        save(draw(first_of_each_objective(agreement)), output.pop("pdf"), output.pop("png"))
+        write(table(agreement), CAPTION, **output)

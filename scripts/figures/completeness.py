@@ -10,7 +10,6 @@ from closer_look.analysis.frames import read
 from closer_look.drawing.style import (
     ESTIMATOR_COLOURS,
     ESTIMATORS,
-    INTERVAL,
     draw_band,
     objectives,
     save,
@@ -20,7 +19,7 @@ from closer_look.drawing.style import (
 from closer_look.jobs.job import job
 from closer_look.vocabulary import OBJECTIVE_NAMES, UNIT
 from lca.analysis.completeness import REFERENCES
-from lca.analysis.uncertainty import percent, ratio_error
+from lca.analysis.uncertainty import INTERVAL, percent, ratio_error
 
 COLUMNS = ["objective", "seed", "estimator", "update", "sum"]
 
@@ -41,17 +40,17 @@ def draw(completeness: pd.DataFrame, curves: pd.DataFrame) -> Figure:
     not probed is left out.
     """
     completeness = completeness[completeness["estimator"].isin(curves["estimator"])]
-    found = objectives(completeness)
-    panels = max(1, len(found))
+    shown = objectives(completeness)
+    panels = max(1, len(shown))
     figure, axes = plt.subplots(1, panels, figsize=(max(6, 4.3 * panels), 3.3), squeeze=False)
-    for panel, objective in zip(axes[0], found, strict=False):
+    for panel, objective in zip(axes[0], shown, strict=False):
         rows, of_curves = (
             frame[frame["objective"] == objective] for frame in (completeness, curves)
         )
         reference = next(name for name in REFERENCES if name in set(rows["reference"]))
         _draw(panel, rows[rows["reference"] == reference], of_curves)
         panel.set(title=OBJECTIVE_NAMES[objective], xlabel="Update")
-    if not found:
+    if not shown:
         say_empty(axes[0, 0], "no update was probed")
     axes[0, 0].set_ylabel(f"Change of the loss\n({UNIT})")
     figure.suptitle("Do the contributions add up? Summed LCA and how the loss really changed")

@@ -27,11 +27,11 @@ def draw(totals: pd.DataFrame, estimator: str = "own_batch") -> Figure:
     smallest (0) to its largest (1). In translation the encoder's layers come first. An objective
     without data is left out.
     """
-    found = objectives(totals)
+    shown = objectives(totals)
     figure, axes = plt.subplots(
-        len(found), len(ATTENTION), figsize=(8, 2.4 * len(found) + 0.5), squeeze=False
+        len(shown), len(ATTENTION), figsize=(8, 2.4 * len(shown) + 0.5), squeeze=False
     )
-    for row, objective in zip(axes, found, strict=True):
+    for row, objective in zip(axes, shown, strict=True):
         of_objective = totals[(totals["objective"] == objective) & (totals["head"] > 0)]
         for panel, component in zip(row, ATTENTION, strict=True):
             _draw(panel, of_objective[of_objective["component"] == component])

@@ -79,10 +79,10 @@ def draw(
 def _draw_line(panel: Axes, totals: pd.DataFrame, style: dict, with_bands: bool) -> None:
     """Draw one component of one run: a line for each stack."""
     places = layers.places(totals)
-    found = contributions(totals).reindex(places)
+    line = contributions(totals).reindex(places)
     positions = pd.Series(range(1, len(places) + 1), places)
     for stack in places.get_level_values("stack").unique():
-        of_stack = found.loc[stack]
+        of_stack = line.loc[stack]
         panel.plot(positions[stack], of_stack["mean"], **style)
         if with_bands:
             draw_band(panel, positions[stack], of_stack["low"], of_stack["high"], style["color"])

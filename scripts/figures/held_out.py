@@ -24,18 +24,18 @@ def draw(probes: pd.DataFrame) -> Figure:
     `probes` is the table of this name, of one run for each objective. An objective without data is
     left out.
     """
-    found = objectives(probes)
+    shown = objectives(probes)
     figure, axes = plt.subplots(
-        *(len(GROUPS), max(1, len(found))),
-        figsize=(3.5 * max(1, len(found)) + 0.5, 4.6),
+        *(len(GROUPS), max(1, len(shown))),
+        figsize=(3.5 * max(1, len(shown)) + 0.5, 4.6),
         squeeze=False,
     )
-    for panels, objective in zip(axes.T, found, strict=False):
+    for panels, objective in zip(axes.T, shown, strict=False):
         panels[0].set_title(OBJECTIVE_NAMES[objective])
         rows = probes[(probes["objective"] == objective) & (probes["layer"] > 0)]
         for panel, components in zip(panels, GROUPS.values(), strict=True):
             _draw(panel, rows[rows["component"].isin(components)], COLOURS[objective])
-    if not found:
+    if not shown:
         for panel in axes.flat:
             say_empty(panel, "no update was probed")
     for panel, group in zip(axes[:, 0], GROUPS, strict=True):

@@ -29,9 +29,9 @@ def draw(
     columns of `vocabulary.FACETS`. The loss of the training batches is averaged over the last
     `smoothing` updates. The axis of the updates has the `scale` "linear" or "log".
     """
-    found = objectives(losses)
-    figure, axes = plt.subplots(1, len(found), figsize=(4 * len(found) + 0.6, 4), squeeze=False)
-    for panel, objective in zip(axes[0], found, strict=True):
+    shown = objectives(losses)
+    figure, axes = plt.subplots(1, len(shown), figsize=(4 * len(shown) + 0.6, 4), squeeze=False)
+    for panel, objective in zip(axes[0], shown, strict=True):
         rows, probed = (frame[frame["objective"] == objective] for frame in (losses, completeness))
         runs = rows[RUN].drop_duplicates()
         tints = shades(COLOURS[objective], len(runs))

@@ -29,32 +29,26 @@ def draw(totals: pd.DataFrame, main: Mapping[str, Sequence[str]], estimator: str
     this estimator.
     """
     blocks = totals[totals["head"] == 0]
-    found = objectives(blocks)
+    blocks = blocks.assign(model=blocks[RUN].agg("/".join, axis="columns"))
+    shown = objectives(blocks)
     figure, axes = plt.subplots(
-        *(len(found), len(COMPONENT_NAMES)),
-        figsize=(11, 1.9 * len(found) + 0.9),
+        *(len(shown), len(COMPONENT_NAMES)),
+        figsize=(11, 1.9 * len(shown) + 0.9),
         sharex="row",
         squeeze=False,
     )
-    names = blocks[RUN].agg("/".join, axis="columns")
-    for row, objective in zip(axes, found, strict=True):
-        models = _first_variants(main, objective)
+    colours = {variant: COLOURS[number % len(COLOURS)] for number, variant in enumerate(main)}
+    for row, objective in zip(axes, shown, strict=True):
+        of_objective = blocks[blocks["objective"] == objective]
+        by_model = {
+            name: colours[variant] for name, variant in _first_variants(main, objective).items()
+        }
         for panel, component in zip(row, COMPONENT_NAMES, strict=True):
-            of_panel = (blocks["objective"] == objective) & (blocks["component"] == component)
-            for name, variant in models.items():
-                colour = COLOURS[list(main).index(variant) % len(COLOURS)]
-                _draw_line(panel, blocks[of_panel & (names == name)], colour)
-            if panel.lines:
-                panel.axhline(0, color="black", linewidth=0.6, zorder=0)
-            else:
-                say_empty(panel)
+            _draw(panel, of_objective[of_objective["component"] == component], by_model)
         row[0].set_ylabel(OBJECTIVE_NAMES[objective], fontweight="bold")
     for panel, heading in zip(axes[0], COMPONENT_NAMES.values(), strict=True):
         panel.set_title(heading)
-    handles = [
-        Line2D([], [], color=COLOURS[number % len(COLOURS)], label=variant)
-        for number, variant in enumerate(main)
-    ]
+    handles = [Line2D([], [], color=colours[variant], label=variant) for variant in main]
     figure.legend(handles=handles, loc="outside right center")
     figure.supxlabel("Layer", fontsize=8)
     figure.supylabel("Contribution, −ΣLCA, over the mean magnitude of the layers", fontsize=8)
@@ -64,11 +58,21 @@ def draw(totals: pd.DataFrame, main: Mapping[str, Sequence[str]], estimator: str
 
 def _first_variants(main: Mapping[str, Sequence[str]], objective: str) -> dict[str, str]:
     """Return the models of an objective with the first variant that each stands for."""
-    found: dict[str, str] = {}
+    variants: dict[str, str] = {}
     for variant, models in main.items():
         for name in (name for name in models if name.split("/")[1] == objective):
-            found.setdefault(name, variant)
-    return found
+            variants.setdefault(name, variant)
+    return variants
+
+
+def _draw(panel: Axes, totals: pd.DataFrame, colours: Mapping[str, str]) -> None:
+    """Draw one component of an objective's models, whose `colours` are by their names."""
+    for name, colour in colours.items():
+        _draw_line(panel, totals[totals["model"] == name], colour)
+    if panel.lines:
+        panel.axhline(0, color="black", linewidth=0.6, zorder=0)
+    else:
+        say_empty(panel)
 
 
 def _draw_line(panel: Axes, totals: pd.DataFrame, colour: str) -> None:
@@ -76,11 +80,11 @@ def _draw_line(panel: Axes, totals: pd.DataFrame, colour: str) -> None:
     if totals.empty:
         return
     places = layers.places(totals)
-    found = contributions(totals).loc[places]
-    found = found / found["mean"].abs().mean()
+    line = contributions(totals).loc[places]
+    line = line / line["mean"].abs().mean()
     positions = pd.Series(range(len(places)), places)
     for stack in places.get_level_values("stack").unique():
-        of_stack, at = found.loc[stack], positions[stack]
+        of_stack, at = line.loc[stack], positions[stack]
         panel.plot(at, of_stack["mean"], color=colour, marker="o", markersize=2)
         draw_band(panel, at, of_stack["low"], of_stack["high"], colour)
     layers.label(panel.xaxis, places)

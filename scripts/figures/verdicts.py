@@ -31,11 +31,11 @@ def by_variant(main: Mapping[str, Sequence[str]], **tables: pd.DataFrame) -> pd.
     of `claims.evaluate`, with `variant` as its first column; `tables` are its tables.
     """
     numbers = [number for number, claim in CLAIMS.items() if claim.objectives]
-    found = []
+    frames = []
     for variant, names in main.items():
         runs = [tuple(name.split("/")) for name in names]
-        found.append(evaluate(**tables, main=runs, numbers=numbers).assign(variant=variant))
-    frame = pd.concat(found, ignore_index=True)
+        frames.append(evaluate(**tables, main=runs, numbers=numbers).assign(variant=variant))
+    frame = pd.concat(frames, ignore_index=True)
     return frame[["variant", *frame.columns.drop("variant")]]
 
 
@@ -72,8 +72,8 @@ def _draw(panel: Axes, verdicts: pd.DataFrame) -> None:
     codes = verdicts.map(list(COLOURS).index).to_numpy()
     colours = ListedColormap(list(COLOURS.values()))
     panel.imshow(codes, cmap=colours, vmin=0, vmax=len(COLOURS) - 1, aspect="auto")
-    for row, found in enumerate(verdicts.to_numpy()):
-        for column, verdict in enumerate(found):
+    for row, of_row in enumerate(verdicts.to_numpy()):
+        for column, verdict in enumerate(of_row):
             panel.text(column, row, MARKS[verdict], ha="center", va="center", fontsize=7)
     panel.set_xticks(range(verdicts.shape[1]), verdicts.columns, rotation=90)
     panel.tick_params(length=0)
@@ -84,6 +84,6 @@ def _draw(panel: Axes, verdicts: pd.DataFrame) -> None:
 if __name__ == "__main__":
     with job(snakemake):
         tables = {name: read(snakemake.input[name]) for name in ("totals", "curves", "head_curves")}
-        found = by_variant(snakemake.params.main, **tables)
-        found.to_csv(snakemake.output.csv, index=False)
-        save(draw(found), snakemake.output.pdf, snakemake.output.png)
+        verdicts = by_variant(snakemake.params.main, **tables)
+        verdicts.to_csv(snakemake.output.csv, index=False)
+        save(draw(verdicts), snakemake.output.pdf, snakemake.output.png)

@@ -3,10 +3,11 @@
 The corpus's own test split is called `test`; other test sets have sacrebleu's names.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
@@ -18,6 +19,9 @@ from closer_look.jobs.cards import check_kernels, claimed
 from closer_look.jobs.job import InputError, job, tell
 from closer_look.jobs.manifest import check_bpe, check_folder, read_manifest, sha256
 from closer_look.training import checkpoints
+
+if TYPE_CHECKING:
+    from closer_look.training.trained_model import TrainedModel
 
 OWN = "test"
 
@@ -55,7 +59,7 @@ class TestSet(NamedTuple):
 def find_checkpoint(manifest: Path) -> Path:
     """Return a finished training's checkpoint. Raises `InputError` if it is gone or another."""
     facts = read_manifest(manifest)
-    checkpoint = Path(facts["state"]) / "checkpoints/checkpoint_last.pt"
+    checkpoint = Path(facts["state"]) / "checkpoints" / checkpoints.LAST
     if not checkpoint.exists() or sha256(checkpoint) != facts["checkpoint_sha256"]:
         raise InputError(
             f"{checkpoint}: the model that made {manifest.with_name('log.parquet')} is gone; "
@@ -114,11 +118,11 @@ def bleu_and_chrf(translations: list[str], references: list[str], target: str) -
     """Return both scores, of 100, and their signatures; BLEU's words are by `tokenizer`."""
     from sacrebleu.metrics import BLEU, CHRF
 
-    found = {}
+    scores = {}
     for name, metric in (("bleu", BLEU(tokenize=tokenizer(target, references))), ("chrf", CHRF())):
-        found[name] = metric.corpus_score(translations, [references]).score
-        found[f"{name}_signature"] = str(metric.get_signature())
-    return found
+        scores[name] = metric.corpus_score(translations, [references]).score
+        scores[f"{name}_signature"] = str(metric.get_signature())
+    return scores
 
 
 def main(
@@ -139,18 +143,8 @@ def main(
     """
     rows = []
     if test_sets:
-        checkpoint = find_checkpoint(manifest)
-        checkpoints.read(checkpoint)  # as plain data, before fairseq unpickles it
-        check_folder(data, data.with_name(f"{data.name}.json"))
         check_bpe(bpe)
-        import torch
-
-        torch.set_num_threads(threads)
-        with claimed(min(1, torch.cuda.device_count())):
-            check_kernels()
-            from closer_look.training.trained_model import TrainedModel
-
-            model = TrainedModel(checkpoint, data)
+        with loaded(manifest, data, threads) as model:
             target = run.languages.split("-")[1] if run.objective == "mt" else None
             for test_set in test_sets:
                 row = {"test_set": test_set.name}
@@ -164,18 +158,37 @@ def main(
     write(with_run(frame, run), scores)
 
 
+@contextmanager
+def loaded(manifest: Path, data: Path, threads: int) -> Iterator["TrainedModel"]:
+    """Yield a finished training's model, on a card of its own where there is one.
+
+    Raises `InputError` if its checkpoint or its data is not what it was.
+    """
+    checkpoint = find_checkpoint(manifest)
+    checkpoints.read(checkpoint)  # as plain data, before fairseq unpickles it
+    check_folder(data, data.with_name(f"{data.name}.json"))
+    import torch
+
+    torch.set_num_threads(threads)
+    with claimed(min(1, torch.cuda.device_count())):
+        check_kernels()
+        from closer_look.training.trained_model import TrainedModel
+
+        yield TrainedModel(checkpoint, data)
+
+
 def _losses(model, run: Run, data: Path, target: str | None, text: Path, settings: dict) -> dict:
     """Return what is to be said of the corpus's own test split, but for what is too long."""
     from closer_look.training.left_out import is_left_out
 
-    found = model.loss(OWN)
+    total = model.loss(OWN)
     too_long = is_left_out(data, OWN, run.objective, run.languages, settings)
     if too_long.any():
         tell(f"{run.name}: {too_long.sum()} of {len(too_long)} test sentences are too long for it")
     lines = [line for line, long in zip(read_lines(text), too_long, strict=True) if not long]
     return {
-        "masked_loss" if run.objective == "mlm" else "loss": found.nats / found.tokens,
-        "tokens": found.tokens,
+        "masked_loss" if run.objective == "mlm" else "loss": total.nats / total.tokens,
+        "tokens": total.tokens,
         "unigram_loss": unigram_loss(data, target),
         "sentences": len(lines),
         "words": sum(sum(measure(line)) + 1 for line in normalised(lines)),

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 
 from . import config as configuration
+from . import config_file
 from .analysis.claims.claim import PAPER
 from .analysis.claims.verdicts import FAILS, HOLDS, NOT_APPLICABLE, UNDECIDED
 from .analysis.frames import read
 from .analysis.similarity import correlations, pairs
 from .config import Run
-from .summary import own_score, sums
-from .training.progress import configuration as read_configuration
+from .summary import VERBS, own_score, sums
 from .trees import Tree
 from .vocabulary import OBJECTIVE_NAMES, RUN
 
@@ -57,11 +57,11 @@ def misplaced(agreement: Path) -> str:
 
     `agreement` is `tables/agreement.csv`: intervals are of 95 %, see `analysis.agreement`.
     """
-    found = pd.read_csv(agreement).query("level == 'block'")
-    percents = 100 * found[["distance", "distance_low", "distance_high"]]
+    rows = pd.read_csv(agreement).query("level == 'block'")
+    percents = 100 * rows[["distance", "distance_low", "distance_high"]]
     texts = [f"{value:.1f} % ({low:.1f}–{high:.1f})" for value, low, high in percents.to_numpy()]
-    cells = found.assign(cell=texts).pivot(index="estimator", columns="objective", values="cell")
-    table = cells.loc[found["estimator"].unique(), list(OBJECTIVE_NAMES)]
+    cells = rows.assign(cell=texts).pivot(index="estimator", columns="objective", values="cell")
+    table = cells.loc[rows["estimator"].unique(), list(OBJECTIVE_NAMES)]
     table.index = table.index.map(lambda name: PROBE if name == "held_out" else f"`{name}`")
     return table.rename(columns=OBJECTIVE_NAMES).to_markdown(disable_numparse=True)
 
@@ -70,14 +70,14 @@ def _models(runs: list[Run], results: Path) -> str:
     """Return the table of the models: how good they are, and what each estimator sums up to."""
     rows = []
     for run in runs:
-        score, found = own_score(results, run), sums(results / "runs" / run.name)
+        score, estimators = own_score(results, run), sums(results / "runs" / run.name)
         rows.append(
             {
                 "": OBJECTIVE_NAMES[run.objective],
                 "test loss (unigrams)": "not scored" if score is None else _losses(score),
                 "BLEU": "" if score is None or pd.isna(score["BLEU"]) else f"{score['BLEU']:.1f}",
-                "training loss fell by": f"{-found['change'].iloc[0]:.2f}",
-                **{f"`{name}` finds": found["share"][name] for name in (OWN, NEXT, ADDS_UP)},
+                "training loss fell by": f"{-estimators['change'].iloc[0]:.2f}",
+                **{f"`{name}` finds": estimators["share"][name] for name in (OWN, NEXT, ADDS_UP)},
             }
         )
     return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
@@ -89,9 +89,8 @@ def _losses(score: pd.Series) -> str:
 
 def _counts(counts: pd.DataFrame, claims: int) -> str:
     """Return how many of the paper's claims hold, fail and are undecided, by each estimator."""
-    words = {HOLDS: "hold", FAILS: "fail", UNDECIDED: "are undecided"}
-    words[NOT_APPLICABLE] = "cannot be tested"
-    table = counts.reindex(list(words), fill_value=0).rename(words).T
+    verbs = VERBS | {NOT_APPLICABLE: "cannot be tested"}
+    table = counts.reindex(list(verbs), fill_value=0).rename(verbs).T
     table.index = table.index.map(lambda name: f"by `{name}`")
     table.index.name = f"Of the paper's {claims} claims"
     return table.to_markdown()
@@ -100,9 +99,9 @@ def _counts(counts: pd.DataFrame, claims: int) -> str:
 def _by_verdict(verdicts: pd.DataFrame, statements: pd.Series) -> Iterator[str]:
     """Yield a line for each pair of verdicts, by the paper's estimator and by the one that adds up,
     with the claims that have it: in words those that hold or about which the two disagree."""
-    words = {HOLDS: "holds", FAILS: "fails", UNDECIDED: "is undecided"}
-    for own, first in words.items():
-        for other, second in words.items():
+    verbs = {HOLDS: "holds", FAILS: "fails", UNDECIDED: "is undecided"}
+    for own, first in verbs.items():
+        for other, second in verbs.items():
             both = verdicts[(verdicts[OWN] == own) & (verdicts[ADDS_UP] == other)].index
             if len(both):
                 how = "either way" if own == other else f"by `{OWN}`, {second} by `{ADDS_UP}`"
@@ -116,14 +115,14 @@ def _by_variant(verdicts: pd.DataFrame) -> Iterator[str]:
     """Yield, for each variant but the first, what becomes of the claims about single models there,
     by the estimator that adds up."""
     verdicts = verdicts[(verdicts["estimator"] == ADDS_UP) & (verdicts["group"] == PAPER)]
-    found = verdicts.pivot(index="claim", columns="variant", values="verdict")
-    found = found.loc[verdicts["claim"].unique(), verdicts["variant"].unique()]
-    first, *others = found.columns
+    table = verdicts.pivot(index="claim", columns="variant", values="verdict")
+    table = table.loc[verdicts["claim"].unique(), verdicts["variant"].unique()]
+    first, *others = table.columns
     for variant in others:
-        changed = found[found[first] != found[variant]]
+        changed = table[table[first] != table[variant]]
         changes = [f"({claim}) {row[first]} → {row[variant]}" for claim, row in changed.iterrows()]
         same = (
-            f"{len(found) - len(changed)} of {len(found)} verdicts by `{ADDS_UP}` stay as they are"
+            f"{len(table) - len(changed)} of {len(table)} verdicts by `{ADDS_UP}` stay as they are"
         )
         yield "; ".join([f"With `{variant}`, {same}", *changes]) + "."
 
@@ -156,6 +155,6 @@ def _kinship(config: Tree, results: Path) -> str:
 
 
 if __name__ == "__main__":
-    print(answer(read_configuration(sys.argv[1:])))
+    print(answer(config_file.load(sys.argv[1:])))
     if (RESULTS / AGREEMENT).exists():
         print(misplaced(RESULTS / AGREEMENT))

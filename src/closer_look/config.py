@@ -36,6 +36,9 @@ AS_IN_FAIRSEQ: dict[str, dict[str, bool | str]] = {
 BY_OBJECTIVE: dict[str, Iterable[str]] = {"norm": OBJECTIVES, **AS_IN_FAIRSEQ}
 """The settings that may be given in one word, and the objectives that have them."""
 
+NORMS_RECORDED = ("mlm", "clm", "mt")
+"""The objectives whose norms every training is known by, as when there were no others."""
+
 OPTIONAL = ("momentum", "noise", "max_train", "max_sentence_pieces", *AS_IN_FAIRSEQ)
 """The settings that `training` need not have."""
 
@@ -88,29 +91,20 @@ def check(config: Tree, schema: Tree) -> None:
             _check_path(config[key], key)
     for number, entry in enumerate(config["runs"]):
         _check_entry(entry, f"runs[{number}]", config["corpora"])
-    for corpus, entry in config["corpora"].items():
-        for name in entry.get("test_sets", []):
-            if name not in (accepted := sacrebleu.get_available_testsets()):
-                raise ConfigError(_refuse(f"corpora.{corpus}.test_sets", name, accepted))
+    _check_test_sets(config)
     required = schema["$defs"]["training"]["properties"].keys() - OPTIONAL
     if missing := required - config["training"].keys():
         raise ConfigError(f"training.{min(missing)}: missing")
     _check_variants(config)
-    accepted = sorted({run.name.rsplit("/", 2)[0] for run in runs(config)})
-    for objective, name in config["main_runs"].items():
-        if name is None:
-            continue
-        if name not in accepted or name.split("/")[1] != objective:
-            choices = [choice for choice in accepted if choice.split("/")[1] == objective]
-            raise ConfigError(_refuse(f"main_runs.{objective}", name, choices))
+    _check_main_runs(config)
     for estimator in (config["figures"]["estimator"], *config["figures"]["also"]):
         check_recorded(config, estimator)
 
 
 def normalised(config: Tree, schema: Tree) -> Tree:
     """Return the configuration with integers where the schema wants them, as of `1.0e+5`."""
-    found: Tree = _normalised(config, schema, schema["$defs"])
-    return found
+    whole: Tree = _normalised(config, schema, schema["$defs"])
+    return whole
 
 
 def _normalised(value: Any, schema: Tree, definitions: Tree) -> Any:
@@ -145,7 +139,7 @@ def check_recorded(config: Tree, estimator: str) -> None:
 
 def runs(config: Tree) -> list[Run]:
     """Return all runs of the configuration, each once, in its order."""
-    found = [
+    all_runs = [
         Run(entry["corpus"], objective, languages, variant, seed)
         for entry in config["runs"]
         for objective in entry["objectives"]
@@ -153,7 +147,7 @@ def runs(config: Tree) -> list[Run]:
         for variant in _trained_variants(config, objective)
         for seed in config["seeds"]
     ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(all_runs))
 
 
 def variants(config: Tree) -> list[str]:
@@ -194,8 +188,8 @@ def varied(config: Tree, run: Run) -> Tree:
 def probed_throughout(config: Tree) -> list[Run]:
     """Return the runs of which every update is probed, main runs first."""
     main = main_runs(config)
-    found = [run for run in runs(config) if settings(config, run.variant)["probe"]["every"] == 1]
-    return sorted(found, key=lambda run: run not in main)
+    probed = [run for run in runs(config) if settings(config, run.variant)["probe"]["every"] == 1]
+    return sorted(probed, key=lambda run: run not in main)
 
 
 def pair(config: Tree, corpus: str, languages: str) -> str:
@@ -217,15 +211,15 @@ def pair(config: Tree, corpus: str, languages: str) -> str:
 
 def settings(config: Tree, variant: str) -> Tree:
     """Return the training settings of a variant that its optimizer has; `BY_OBJECTIVE` so."""
-    found = config["training"] | config["variants"][variant]
-    others = OF_OPTIMIZER.keys() - {found["optimizer"]}
+    chosen = config["training"] | config["variants"][variant]
+    others = OF_OPTIMIZER.keys() - {chosen["optimizer"]}
     unused = {key for optimizer in others for key in OF_OPTIMIZER[optimizer]}
-    if not found.get("noise"):
+    if not chosen.get("noise"):
         unused.add("noise")
-    for key in BY_OBJECTIVE.keys() & found.keys():
-        if not isinstance(found[key], dict):
-            found[key] = dict.fromkeys(BY_OBJECTIVE[key], found[key])
-    return {key: value for key, value in found.items() if key not in unused}
+    for key in BY_OBJECTIVE.keys() & chosen.keys():
+        if not isinstance(chosen[key], dict):
+            chosen[key] = dict.fromkeys(BY_OBJECTIVE[key], chosen[key])
+    return {key: value for key, value in chosen.items() if key not in unused}
 
 
 def of_objective(settings: Tree, objective: str) -> Tree:
@@ -234,12 +228,20 @@ def of_objective(settings: Tree, objective: str) -> Tree:
     Of `AS_IN_FAIRSEQ` there is only what differs from it, so that a training is what it was before
     there were these settings, and does not change with those of other objectives.
     """
-    found = {key: value for key, value in settings.items() if key not in AS_IN_FAIRSEQ}
+    own = {key: value for key, value in settings.items() if key not in AS_IN_FAIRSEQ}
     for key, defaults in AS_IN_FAIRSEQ.items():
         value = settings.get(key, defaults).get(objective)
         if value != defaults.get(objective):
-            found[key] = value
-    return found
+            own[key] = value
+    norms = settings["norm"]
+    return own | {"norm": {key: norms[key] for key in norms if key in (*NORMS_RECORDED, objective)}}
+
+
+def settings_by_run(config: Tree) -> dict[str, Tree]:
+    """Return the training settings of all runs by their names."""
+    return {
+        run.name: of_objective(settings(config, run.variant), run.objective) for run in runs(config)
+    }
 
 
 def hours(settings: Tree, tokens_per_second: float) -> float:
@@ -262,7 +264,7 @@ def _trained_as(config: Tree, objective: str, variant: str) -> str:
 def _are_same(config: Tree, objective: str, *pair: str) -> bool:
     """Tell whether two variants train the same models of an objective."""
     one, other = (of_objective(settings(config, variant), objective) for variant in pair)
-    norms = {found["norm"][objective] for found in (one, other)}
+    norms = {each["norm"][objective] for each in (one, other)}
     return one | {"norm": None} == other | {"norm": None} and len(norms) == 1
 
 
@@ -317,6 +319,25 @@ def _check_pattern(pattern: str | dict[str, str], languages: list[str], key: str
                 raise ConfigError(f"{key}: {first} and {second} have the same file, {name!r}")
 
 
+def _check_test_sets(config: Tree) -> None:
+    """Check that sacrebleu has the test sets."""
+    for corpus, entry in config["corpora"].items():
+        for name in entry.get("test_sets", []):
+            if name not in (accepted := sacrebleu.get_available_testsets()):
+                raise ConfigError(_refuse(f"corpora.{corpus}.test_sets", name, accepted))
+
+
+def _check_main_runs(config: Tree) -> None:
+    """Check that every main run is a run, of its objective."""
+    accepted = sorted({run.name.rsplit("/", 2)[0] for run in runs(config)})
+    for objective, name in config["main_runs"].items():
+        if name is None:
+            continue
+        if name not in accepted or name.split("/")[1] != objective:
+            choices = [choice for choice in accepted if choice.split("/")[1] == objective]
+            raise ConfigError(_refuse(f"main_runs.{objective}", name, choices))
+
+
 def _check_entry(entry: Tree, key: str, corpora: Tree) -> None:
     """Check what the schema cannot: names that refer to other parts of the configuration."""
     if entry["corpus"] not in corpora:
@@ -346,35 +367,57 @@ def _check_variants(config: Tree) -> None:
     if config["training"]["optimizer"] == "adam" and "momentum" in config["training"]:
         raise ConfigError("training.momentum: only with optimizer: sgd")
     seen: list[str] = []
-    trained = {objective for entry in config["runs"] for objective in entry["objectives"]}
     for variant in variants(config):
-        changes = config["variants"][variant]
-        key, training = f"variants.{variant}", config["training"] | changes
-        for optimizer, names in OF_OPTIMIZER.items():
-            wrong = [name for name in names if name in changes]
-            if wrong and optimizer != training["optimizer"]:
-                raise ConfigError(f"{key}.{wrong[0]}: only with optimizer: {optimizer}")
-        if training["optimizer"] == "sgd" and "momentum" not in training:
-            raise ConfigError(f"{key}.momentum: missing; sgd needs one, if only 0")
-        if training["embed_dim"] % training["heads"]:
-            place = key if changes.keys() & {"embed_dim", "heads"} else "training"
-            raise ConfigError(f"{place}.embed_dim: not divisible by {training['heads']} heads")
-        context, update = training["tokens_per_sample"], training["tokens_per_update"]
-        if context > update and trained & {"mlm", "clm"}:
-            place = (
-                key if changes.keys() & {"tokens_per_sample", "tokens_per_update"} else "training"
-            )
-            raise ConfigError(
-                f"{place}.tokens_per_sample: {context} do not fit an update of {update}"
-            )
-        if "mlm" in trained and (found := _not_in_roberta(settings(config, variant))):
-            setting, reason = found
-            place = key if setting in changes else "training"
-            raise ConfigError(f"{place}.{setting}: {reason}")
+        _check_optimizer(config, variant)
+        _check_sizes(config, variant)
+        _check_roberta(config, variant)
         for other in seen:
             if all(_are_same(config, objective, variant, other) for objective in OBJECTIVES):
-                raise ConfigError(f"{key}: overrides nothing that variants.{other} does not")
+                raise ConfigError(
+                    f"variants.{variant}: overrides nothing that variants.{other} does not"
+                )
         seen.append(variant)
+
+
+def _check_optimizer(config: Tree, variant: str) -> None:
+    """Check that a variant has the settings of its optimizer, and none of another."""
+    changes = config["variants"][variant]
+    key, training = f"variants.{variant}", config["training"] | changes
+    for optimizer, names in OF_OPTIMIZER.items():
+        wrong = [name for name in names if name in changes]
+        if wrong and optimizer != training["optimizer"]:
+            raise ConfigError(f"{key}.{wrong[0]}: only with optimizer: {optimizer}")
+    if training["optimizer"] == "sgd" and "momentum" not in training:
+        raise ConfigError(f"{key}.momentum: missing; sgd needs one, if only 0")
+
+
+def _check_sizes(config: Tree, variant: str) -> None:
+    """Check that heads divide a variant's width, and that a sample fits an update."""
+    training = config["training"] | config["variants"][variant]
+    if training["embed_dim"] % training["heads"]:
+        place = _place(config, variant, "embed_dim", "heads")
+        raise ConfigError(f"{place}.embed_dim: not divisible by {training['heads']} heads")
+    context, update = training["tokens_per_sample"], training["tokens_per_update"]
+    if context > update and _trained(config) & {"mlm", "clm"}:
+        place = _place(config, variant, "tokens_per_sample", "tokens_per_update")
+        raise ConfigError(f"{place}.tokens_per_sample: {context} do not fit an update of {update}")
+
+
+def _check_roberta(config: Tree, variant: str) -> None:
+    """Check that some option of fairseq's makes a variant's masked model."""
+    if "mlm" in _trained(config) and (refused := _not_in_roberta(settings(config, variant))):
+        setting, reason = refused
+        raise ConfigError(f"{_place(config, variant, setting)}.{setting}: {reason}")
+
+
+def _place(config: Tree, variant: str, *keys: str) -> str:
+    """Return where a variant has one of its settings from: itself, or `training`."""
+    return f"variants.{variant}" if config["variants"][variant].keys() & {*keys} else "training"
+
+
+def _trained(config: Tree) -> set[str]:
+    """Return the objectives of all runs."""
+    return {objective for entry in config["runs"] for objective in entry["objectives"]}
 
 
 def _not_in_roberta(settings: Tree) -> tuple[str, str] | None:

@@ -1,15 +1,20 @@
 """Files of the configuration, read without losing what YAML would lose unsaid."""
 
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import yaml
+from snakemake.utils import update_config
 
-from closer_look.config import ConfigError
-from closer_look.trees import Tree
+from .config import ConfigError, check, normalised
+from .trees import Tree
+
+CONFIG = Path("config/config.yaml")
+SCHEMA = Path("workflow/schemas/config.schema.yaml")
 
 NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
@@ -19,6 +24,22 @@ thousands with a point as many languages write them (125.000 is 125)."""
 
 SYNTAX = "indent with blanks, and quote text with any of : # { [ * & ! % @ in it"
 """What mends most of what is no YAML."""
+
+
+def load(differences: Iterable[str | Path]) -> Tree:
+    """Return the configuration with the differences of some files, as `--configfile` has it.
+
+    Ends the program with one line if there is a mistake in it.
+    """
+    config: Tree = {}
+    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    try:
+        for file in (CONFIG, *differences):
+            update_config(config, read(file))
+        check(config, schema)
+    except ConfigError as error:
+        sys.exit(f"error in the configuration: {error}")
+    return normalised(config, schema)
 
 
 def read(path: str | Path) -> Tree:

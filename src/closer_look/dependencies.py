@@ -45,7 +45,7 @@ def checksum(script: Path | str) -> str:
 @lru_cache
 def _imports(path: Path) -> tuple[Path, ...]:
     """Return our modules that a file names in its imports, and the packages they are in."""
-    found: list[Path] = []
+    files: list[Path] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -55,8 +55,8 @@ def _imports(path: Path) -> tuple[Path, ...]:
         else:
             continue
         for name in names:
-            found += _files(name)
-    return tuple(dict.fromkeys(found))
+            files += _files(name)
+    return tuple(dict.fromkeys(files))
 
 
 def _absolute(node: ast.ImportFrom, path: Path) -> str:
@@ -82,10 +82,10 @@ def _files(name: str) -> Iterator[Path]:
 @lru_cache
 def _data(folder: Path) -> tuple[Path, ...]:
     """Return the files of a package that are not modules, and those in its folders of data."""
-    found = []
+    files = []
     for path in folder.iterdir():
         if path.is_file() and path.suffix not in NOT_CODE:
-            found.append(path)
+            files.append(path)
         elif path.is_dir() and path.name != "__pycache__" and not any(path.glob("*.py")):
-            found += [file for file in path.rglob("*") if file.is_file()]
-    return tuple(found)
+            files += [file for file in path.rglob("*") if file.is_file()]
+    return tuple(files)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from closer_look.trees import Tree
+from .trees import Tree
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -71,8 +71,8 @@ def _values(entry: Tree) -> str:
     if "$ref" in entry:
         return "mapping"
     kinds = [entry["type"]] if isinstance(entry["type"], str) else entry["type"]
-    words = {"object": "mapping", "string": "text"}
-    kind = " or ".join(words.get(kind, kind) for kind in kinds)
+    terms = {"object": "mapping", "string": "text"}
+    kind = " or ".join(terms.get(kind, kind) for kind in kinds)
     limits = {
         "minimum": "≥",
         "exclusiveMinimum": ">",

@@ -119,19 +119,19 @@ class Inputs:
         if entry["source"] != "local":
             return {"folder": f"{PAIR}/download".format(**wildcards)}
         pair = (wildcards.source, wildcards.target)
-        found = [fill(entry["files"], language, *pair) for language in pair]
-        missing = [file for file in found if not Path(file).is_file()]
+        paths = [fill(entry["files"], language, *pair) for language in pair]
+        missing = [file for file in paths if not Path(file).is_file()]
         if missing and not Path(f"{PAIR}/read.json".format(**wildcards)).exists():
             fail(f"corpora.{wildcards.corpus}.files: {missing[0]}: no such file")
-        return {"files": found}
+        return {"files": paths}
 
     def check_sources(self, jobs: Iterable[Job]) -> None:
         """Check what the jobs are going to fetch; see `data.check_sources`."""
         fetching = [
             job.wildcards
             for job in jobs
-            if job.rule.name.endswith("download")  # a module's rules may have a prefix
-            or (job.rule.name.endswith("read") and self.raw_is_local(job.wildcards))
+            if job.rule.name == "download"
+            or (job.rule.name == "read" and self.raw_is_local(job.wildcards))
         ]
         if not fetching:
             return

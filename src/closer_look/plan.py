@@ -11,13 +11,15 @@ from statistics import median
 import pandas as pd
 import yaml
 
-from closer_look import config as experiment
-from closer_look.jobs.manifest import read_manifest
-from closer_look.training import calibration
-from closer_look.training.progress import configuration, markdown, progress, runs
-from closer_look.trees import Tree
 from lca.analysis.logs import facts
 from lca.files import whole
+
+from . import config as configuration
+from . import config_file
+from .jobs.manifest import read_manifest
+from .training import calibration
+from .training.progress import markdown, progress
+from .trees import Tree
 
 RESULTS = Path("results")
 SPEEDS = Path("resources/speeds.yaml")
@@ -42,7 +44,7 @@ def parameters(settings: Tree, objective: str, vocabulary: int) -> int:
     """Return about how many parameters a model has: those of its matrices."""
     width: int = settings["embed_dim"]
     layers: int = settings["layers"]
-    is_tied: bool = settings.get("tie_output", experiment.AS_IN_FAIRSEQ["tie_output"][objective])
+    is_tied: bool = settings.get("tie_output", configuration.AS_IN_FAIRSEQ["tie_output"][objective])
     tables = (3 if objective == "mt" else 2) - is_tied
     attentions = layers + (layers // 2 if objective == "mt" else 0)
     matrices: int = 4 * width**2 * attentions + 2 * width * settings["ffn_dim"] * layers
@@ -59,13 +61,13 @@ def gigabytes(settings: Tree, objective: str, vocabulary: int) -> float:
 
 def seconds_of_done(results: Path) -> dict[Kind, float]:
     """Return the median seconds of an update by objective and `SIZE`, of the runs that are done."""
-    found: dict[Kind, list[float]] = {}
+    by_kind: dict[Kind, list[float]] = {}
     for manifest in (results / "runs").rglob("run.json"):
         done = read_manifest(manifest)
         kind = _kind(done["settings"], done["run"].split("/")[1])
         seconds = facts(manifest.with_name("log.parquet"))["seconds"]
-        found.setdefault(kind, []).append(seconds.diff().median())
-    return {kind: median(seconds) for kind, seconds in found.items()}
+        by_kind.setdefault(kind, []).append(seconds.diff().median())
+    return {kind: median(seconds) for kind, seconds in by_kind.items()}
 
 
 def _kind(settings: Tree, objective: str) -> Kind:
@@ -83,11 +85,11 @@ def seconds_here(
     They are those of the runs that are done, and for others of the runs that are `wanted` those of
     a few updates, which are timed once and kept in a file; what cannot be trained here is left out.
     """
-    found, file = seconds_of_done(results), results / CALIBRATION
+    known, file = seconds_of_done(results), results / CALIBRATION
     kept: Tree = read_manifest(file) if file.exists() else {}
     for run, settings in wanted.items():
         kind = _kind(settings, objective := run.split("/")[1])
-        if kind in found or (results / "runs" / run / "log.parquet").exists():
+        if kind in known or (results / "runs" / run / "log.parquet").exists():
             continue
         key = json.dumps([platform.node(), *kind])
         if key not in kept and calibration.can_train(settings):
@@ -96,8 +98,8 @@ def seconds_here(
             with whole(file) as new:
                 new.write(json.dumps(kept, indent=1).encode())
         if key in kept:
-            found[kind] = kept[key]
-    return found
+            known[kind] = kept[key]
+    return known
 
 
 def plan(
@@ -117,13 +119,13 @@ def plan(
         if (results / "runs" / run / "log.parquet").exists():
             continue
         objective = run.split("/")[1]
-        found = progress(results / "state", run, results / "logs/train" / f"{run}.log")
-        left = max(settings["total_updates"] - found.update, 0)
+        so_far = progress(results / "state", run, results / "logs/train" / f"{run}.log")
+        left = max(settings["total_updates"] - so_far.update, 0)
         rest = settings | {"total_updates": left}
-        hours = {f"h {card}": experiment.hours(rest, speeds[card][objective]) for card in speeds}
+        hours = {f"h {card}": configuration.hours(rest, speeds[card][objective]) for card in speeds}
         size = gigabytes(settings, objective, vocabulary)
         of_others = known.get(_kind(settings, objective), math.nan)
-        here = left * (of_others if math.isnan(found.seconds) else found.seconds) / 3600
+        here = left * (of_others if math.isnan(so_far.seconds) else so_far.seconds) / 3600
         rows.append({"run": run, "updates": left, "GB": size, **hours, "h here": here})
     return pd.DataFrame(rows)
 
@@ -135,9 +137,9 @@ def with_sums(table: pd.DataFrame) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    config = configuration(sys.argv[1:])
+    config = config_file.load(sys.argv[1:])
     speeds = yaml.safe_load(SPEEDS.read_text(encoding="utf-8"))
-    wanted, vocabulary = runs(config), config["bpe"]["vocab_size"]
+    wanted, vocabulary = configuration.settings_by_run(config), config["bpe"]["vocab_size"]
     table = plan(wanted, speeds, vocabulary, here=seconds_here(wanted, vocabulary))
     if table.empty:
         print("All runs are done.")

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from closer_look.training.progress import configuration, markdown, progress, runs
-from closer_look.trees import Tree
+from . import config_file
+from .config import settings_by_run
+from .training.progress import markdown, progress
+from .trees import Tree
 
 RESULTS = Path("results")
 
@@ -15,24 +17,24 @@ def status(wanted: dict[str, Tree], results: Path = RESULTS) -> pd.DataFrame:
     """Return a row for each of the runs that are `wanted`, given with their settings."""
     rows = []
     for run, settings in wanted.items():
-        found = progress(results / "state", run, results / "logs/train" / f"{run}.log")
+        so_far = progress(results / "state", run, results / "logs/train" / f"{run}.log")
         done = (results / "runs" / run / "log.parquet").exists()
         total = settings["total_updates"]
-        update = total if done else min(found.update, total)
+        update = total if done else min(so_far.update, total)
         rows.append(
             {
                 "run": run,
                 "update": update,
                 "of": total,
-                "loss": found.loss,
-                "tokens/s": settings["tokens_per_update"] / found.seconds,
-                "hours left": 0.0 if done else (total - update) * found.seconds / 3600,
-                "": "done" if done else found.holder or ("stopped" if update else "not begun"),
+                "loss": so_far.loss,
+                "tokens/s": settings["tokens_per_update"] / so_far.seconds,
+                "hours left": 0.0 if done else (total - update) * so_far.seconds / 3600,
+                "": "done" if done else so_far.holder or ("stopped" if update else "not begun"),
             }
         )
     return pd.DataFrame(rows)
 
 
 if __name__ == "__main__":
-    table = status(runs(configuration(sys.argv[1:])))
+    table = status(settings_by_run(config_file.load(sys.argv[1:])))
     print(markdown(table, ("", "d", "d", ".3f", ".0f", ".1f", "")))

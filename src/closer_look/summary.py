@@ -5,31 +5,36 @@ from pathlib import Path
 
 import pandas as pd
 
-from closer_look import config as configuration
-from closer_look.analysis.claims.claim import PAPER
-from closer_look.analysis.claims.verdicts import FAILS, HOLDS, UNDECIDED
-from closer_look.config import Run
-from closer_look.training.progress import configuration as read_configuration
-from closer_look.trees import Tree
 from lca.analysis.uncertainty import percent
 
+from . import config as configuration
+from . import config_file
+from .analysis.claims.claim import PAPER
+from .analysis.claims.verdicts import FAILS, HOLDS, UNDECIDED
+from .config import Run
+from .trees import Tree
+from .vocabulary import OBJECTIVE_NAMES
+
 RESULTS = Path("results")
-NAMES = {"mlm": "masked", "clm": "causal", "mt": "translation"}
-VERDICTS = {HOLDS: "hold", FAILS: "fail", UNDECIDED: "are undecided"}
+VERBS = {HOLDS: "hold", FAILS: "fail", UNDECIDED: "are undecided"}
+"""What several claims do."""
 
 
 def summary(config: Tree, results: Path = RESULTS) -> list[str]:
     """Return the lines: how the main models did, whether their values add up, the verdicts."""
-    runs = {NAMES[run.objective]: run for run in configuration.main_runs(config)}
+    runs = {
+        OBJECTIVE_NAMES[run.objective].removesuffix(" LM").lower(): run
+        for run in configuration.main_runs(config)
+    }
     losses = [f"{name} {_loss(own_score(results, run))}" for name, run in runs.items()]
     shares = [
         f"{name} {sums(results / 'runs' / run.name)['share'].get('trapezoid', '–')}"
         for name, run in runs.items()
     ]
-    return [
-        f"Held-out loss, nats per token: {'; '.join(losses)}",
-        f"Trapezoid, of the true loss change: {', '.join(shares)} (± one standard error)",
-        f"The paper's claims, by the trapezoid: {_verdicts(results / 'tables/claims.csv')}",
+    return [  # at most 100 columns each
+        f"Test loss, nats (unigrams'): {', '.join(losses)}",
+        f"Trapezoid / loss change ± SE: {', '.join(shares)}",
+        f"Claims by the trapezoid: {_verdicts(results / 'tables/claims.csv')}",
         f"Open {results}/report.html; figures and tables are in {results}/figures and "
         f"{results}/tables",
     ]
@@ -42,9 +47,9 @@ def own_score(results: Path, run: Run) -> pd.Series | None:
     """
     scores = pd.read_csv(results / "tables/scores.csv")
     names = scores[list(Run._fields)].astype(str).agg("/".join, axis="columns")
-    found = scores[(names == run.name) & (scores["test set"] == "test")]
-    found = found.assign(**{"own loss": found["masked loss"].fillna(found["loss"])})
-    return None if found.empty else found.iloc[0]
+    rows = scores[(names == run.name) & (scores["test set"] == "test")]
+    rows = rows.assign(**{"own loss": rows["masked loss"].fillna(rows["loss"])})
+    return None if rows.empty else rows.iloc[0]
 
 
 def sums(folder: Path) -> pd.DataFrame:
@@ -61,7 +66,7 @@ def _loss(score: pd.Series | None) -> str:
     """Return a model's loss beside that of word frequencies alone."""
     if score is None:
         return "not scored"
-    return f"{score['own loss']:.2f} (unigrams {score['unigram loss']:.2f})"
+    return f"{score['own loss']:.2f} ({score['unigram loss']:.2f})"
 
 
 def _verdicts(claims: Path) -> str:
@@ -70,10 +75,10 @@ def _verdicts(claims: Path) -> str:
     ours = (table["estimator"] == "trapezoid") & (table["group"] == PAPER)
     verdicts = table[ours].groupby("claim")["verdict"].first()
     counts = verdicts.value_counts()
-    found = [f"{counts.get(name, 0)} {verb}" for name, verb in VERDICTS.items()]
-    return ", ".join(found) + f" ({claims.with_suffix('.md')})"
+    phrases = [f"{counts.get(name, 0)} {verb}" for name, verb in VERBS.items()]
+    return ", ".join(phrases) + f" ({claims.with_suffix('.md')})"
 
 
 if __name__ == "__main__":
-    for line in summary(read_configuration(sys.argv[1:])):
+    for line in summary(config_file.load(sys.argv[1:])):
         print(line)

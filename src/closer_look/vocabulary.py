@@ -16,6 +16,8 @@ FACETS = [*RUN, "seed"]
 """The columns that make a run."""
 BLOCK = ["stack", "layer", "component"]
 """The columns that make a block."""
+CELL = [*BLOCK, "head"]
+"""The columns that make a head of a block; head 0 is the whole block."""
 
 UNIT = "nats per predicted token"
 """Of losses and their changes."""

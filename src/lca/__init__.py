@@ -2,8 +2,8 @@
 
 The library knows nothing of Snakemake, and only `fairseq_plugin` knows of fairseq. From the ground
 up: `blocks` (which parameter belongs to which block), `allocation` (the sums), `optimizers` (Adam
-and SGD that allocate while they update), `trapezoid` and `probe` (what is measured now and then, on
-text of their own), `recorder` (the log), `analysis` (from the log to frames), `plot` (from
+and SGD that allocate while they update), `integral` and `trapezoid` (the change of a loss along
+a step and along the path), `recorder` (the log), `analysis` (from the log to frames), `plot` (from
 frames to pictures). What a training needs is here by name: `lca.AdamW` and so on.
 """
 

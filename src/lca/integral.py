@@ -66,9 +66,9 @@ def integrate(
     count = 1
     while True:
         if count >= fewest:
-            found = Integral(allocate(mean, moved, partition), loss_before, loss_after, count)
-            if abs(found.residual) <= allowed or count >= most:
-                return found
+            integral = Integral(allocate(mean, moved, partition), loss_before, loss_after, count)
+            if abs(integral.residual) <= allowed or count >= most:
+                return integral
         count *= 2
         halved = [total / 2 for total in trapezoid]
         for odd in range(1, count, 2):

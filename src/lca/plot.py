@@ -10,25 +10,24 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .analysis.uncertainty import INTERVAL
 from .reading import Log
 
 UNIT = "change of the loss"
-INTERVAL = 1.96
-"""Standard errors to either side that make an interval of 95 %."""
 
 
 def bars(log: Log, estimator: str | None = None) -> Figure:
     """Draw the change of the loss by layer and component, summed over the run, with intervals."""
-    found = _of(log, log.totals, estimator).query("head == 0")
-    found = found.assign(place=_places(found))
-    components = list(dict.fromkeys(found["component"]))
-    number = found.groupby("place", sort=False).cumcount()
-    starts = (found.groupby("place", sort=False).size() + 1).cumsum().shift(fill_value=0)
-    found = found.assign(position=number + found["place"].map(starts))
-    figure = Figure(figsize=(2 + 0.12 * found["position"].max(), 4), layout="constrained")
+    totals = _of(log, log.totals, estimator).query("head == 0")
+    totals = totals.assign(place=_places(totals))
+    components = list(dict.fromkeys(totals["component"]))
+    number = totals.groupby("place", sort=False).cumcount()
+    starts = (totals.groupby("place", sort=False).size() + 1).cumsum().shift(fill_value=0)
+    totals = totals.assign(position=number + totals["place"].map(starts))
+    figure = Figure(figsize=(2 + 0.12 * totals["position"].max(), 4), layout="constrained")
     panel = figure.subplots()
     for index, component in enumerate(components):
-        here = found[found["component"] == component]
+        here = totals[totals["component"] == component]
         panel.bar(
             *(here["position"], here["lca"]),
             yerr=INTERVAL * here["se"],
@@ -37,7 +36,7 @@ def bars(log: Log, estimator: str | None = None) -> Figure:
             error_kw={"linewidth": 0.8},
             label=component,
         )
-    middles = found.groupby("place", sort=False)["position"].mean()
+    middles = totals.groupby("place", sort=False)["position"].mean()
     panel.set_xticks(middles, middles.index, rotation=45, ha="right")
     _finish(panel, ylabel=UNIT)
     return figure
@@ -45,8 +44,8 @@ def bars(log: Log, estimator: str | None = None) -> Figure:
 
 def curves(log: Log, estimator: str | None = None) -> Figure:
     """Draw how much each component, in all layers, had changed the loss by each update."""
-    found = _of(log, log.curves, estimator)
-    by_component = found.pivot_table("sum", "update", "component", aggfunc="sum", sort=False)
+    curves = _of(log, log.curves, estimator)
+    by_component = curves.pivot_table("sum", "update", "component", aggfunc="sum", sort=False)
     widths = np.diff(by_component.index, prepend=0)
     figure = Figure(figsize=(7, 4), layout="constrained")
     panel = figure.subplots()
@@ -59,13 +58,13 @@ def curves(log: Log, estimator: str | None = None) -> Figure:
 
 def heads(log: Log, estimator: str | None = None) -> Figure:
     """Draw the change of the loss by each attention head, in a panel per component."""
-    found = _of(log, log.totals, estimator).query("head > 0")
-    components = list(dict.fromkeys(found["component"]))
+    totals = _of(log, log.totals, estimator).query("head > 0")
+    components = list(dict.fromkeys(totals["component"]))
     figure = Figure(figsize=(1 + 2.2 * max(1, len(components)), 3.5), layout="constrained")
     panels = figure.subplots(1, max(1, len(components)), squeeze=False)[0]
-    most = found["lca"].abs().max()
+    most = totals["lca"].abs().max()
     for panel, component in zip(panels, components, strict=False):
-        here = found[found["component"] == component]
+        here = totals[totals["component"] == component]
         table = here.assign(place=_places(here)).pivot_table("lca", "place", "head", sort=False)
         image = panel.imshow(table, cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto")
         panel.set_title(component, fontsize=9)
@@ -86,19 +85,19 @@ def completeness(log: Log) -> Figure:
     if frame.empty:
         panel.text(0.5, 0.5, "no sample of batches: the loss was not measured", ha="center")
         return figure
-    for number, (estimator, found) in enumerate(frame.groupby("estimator", sort=False)):
+    for number, (estimator, rows) in enumerate(frame.groupby("estimator", sort=False)):
         if number == 0:
-            _band(panel, found, "change", "black", "loss, measured")
-        _band(panel, found, "lca", _colour(number), f"LCA, {estimator}")
+            _band(panel, rows, "change", "black", "loss, measured")
+        _band(panel, rows, "lca", _colour(number), f"LCA, {estimator}")
     _finish(panel, xlabel="update", ylabel=f"{UNIT} so far")
     return figure
 
 
-def _band(panel: Axes, found: pd.DataFrame, column: str, colour: str, label: str) -> None:
-    values, error = found[column], INTERVAL * found[f"{column}_se"]
-    panel.plot(found["update"], values, color=colour, label=label)
+def _band(panel: Axes, rows: pd.DataFrame, column: str, colour: str, label: str) -> None:
+    values, error = rows[column], INTERVAL * rows[f"{column}_se"]
+    panel.plot(rows["update"], values, color=colour, label=label)
     panel.fill_between(
-        found["update"], values - error, values + error, color=colour, alpha=0.2, linewidth=0
+        rows["update"], values - error, values + error, color=colour, alpha=0.2, linewidth=0
     )
 
 

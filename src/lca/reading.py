@@ -44,8 +44,8 @@ class Log:
     @property
     def best(self) -> str:
         """The estimator to believe: the trapezoid, if there was a sample, or next_batch."""
-        found = logs.estimators(self.path)
-        return "trapezoid" if "trapezoid" in found else "next_batch"
+        recorded = logs.estimators(self.path)
+        return "trapezoid" if "trapezoid" in recorded else "next_batch"
 
 
 def read(log: str | Path) -> Log:

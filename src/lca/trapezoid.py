@@ -88,12 +88,12 @@ class Stride(NamedTuple):
         returns what happened between parameters before and after, as `trapezoid` does.
         """
         before = [old.to(new.device) for old, new in zip(self.values, values, strict=True)]
-        found = measure(before, values)
+        groups = measure(before, values)
         facts = {
             "trapezoid/updates": update - self.after,
-            "trapezoid/changes": [group.change for group in found],
+            "trapezoid/changes": [group.change for group in groups],
         }
-        return facts, torch.stack([group.allocation for group in found])
+        return facts, torch.stack([group.allocation for group in groups])
 
 
 Evaluate = Callable[[int, Sequence[Tensor]], tuple[float, list[Tensor]]]

@@ -15,12 +15,10 @@ import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from . import LAGS
 from .analysis import logs
 from .files import LogError
 from .recorder import statistics
-
-ALWAYS = ("own_batch", "next_batch")
-"""The groups that have a value at every update."""
 
 TOLERANCE = 1e-3
 """Largest difference between a block and its heads, relative to the sizes of the heads."""
@@ -67,7 +65,7 @@ def _check_columns(
     statistic's updates and blocks, and of the sums of heads."""
     heads = of_heads.T.groupby(level="name").sum(min_count=1).T
     sizes = of_heads.abs().T.groupby(level="name").sum(skipna=False).T
-    if group not in ALWAYS:
+    if group not in LAGS:  # which have a value at every update
         absent = frames["sum"].isna().all(axis="columns")
         frames = {name: frame[~absent] for name, frame in frames.items()}
         heads, sizes = heads[~absent], sizes[~absent]

@@ -29,3 +29,12 @@ def test_a_training_that_goes_on_is_judged_by_its_present_speed(monkeypatch):
     for now[0], update in ((50, 900), (150, 950)):
         listen(LINE.format(update))
     assert said[0].endswith("about 0:01:40 left")
+
+
+def test_it_says_once_that_a_training_is_done(monkeypatch):
+    said = []
+    monkeypatch.setattr(announcer, "tell", said.append)
+    listen = Announcer("toy/mlm/en/base/1", 1000, clock=lambda: 0.0)
+    for update in (990, 1000, 1001):
+        listen(LINE.format(update))
+    assert said == ["toy/mlm/en/base/1: all 1,000 updates done, loss 4.34 nats"]

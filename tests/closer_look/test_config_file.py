@@ -1,9 +1,11 @@
 import json
 
 import pytest
+import yaml
 
-from closer_look.config import ConfigError
-from closer_look.config_file import adopt_types, read
+from closer_look.config import ConfigError, settings_by_run
+from closer_look.config_file import adopt_types, load, read
+from fake_bin import ROOT
 
 
 def write(folder, text, name="my.yaml"):
@@ -75,3 +77,11 @@ def test_what_is_not_from_the_command_line_is_left_alone():
     config = {"seeds": [3], "training": "x"}
     adopt_types(config, {"seeds": ["1"], "training": {"lr": "1"}})
     assert config == {"seeds": [3], "training": "x"}
+
+
+def test_the_configuration_is_that_of_snakemake(monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT)
+    (tmp_path / "change.yaml").write_text(yaml.safe_dump({"training": {"lr": 7}, "seeds": [1, 2]}))
+    config = load([tmp_path / "change.yaml"])
+    assert (config["training"]["lr"], config["training"]["heads"]) == (7, 8)
+    assert len(settings_by_run(config)) == 30

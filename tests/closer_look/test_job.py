@@ -1,8 +1,10 @@
 import subprocess
 import sys
+from queue import Queue
 
 import pytest
 
+from closer_look.jobs import terminal
 from fake_bin import ROOT
 
 SCRIPT = """
@@ -18,11 +20,11 @@ MISTAKE = "InputError('corpus: empty')"
 BUG = "OSError(28, 'No space left on device')"
 
 
-def run(log, error):
+def run(log, error, **environment):
     """Run a job that writes to `log` and ends with an error; return what the terminal shows."""
     process = subprocess.run(
         [sys.executable, "-c", SCRIPT.format(error), log],
-        env={"PYTHONPATH": str(ROOT / "scripts")},
+        env={"PYTHONPATH": str(ROOT / "src")} | environment,
         capture_output=True,
         text=True,
     )
@@ -47,3 +49,25 @@ def test_the_traceback_of_anything_else_is_in_the_log(tmp_path):
 @pytest.mark.parametrize(("error", "words"), [(MISTAKE, "corpus: empty"), (BUG, "No space left")])
 def test_a_full_disk_takes_no_log_but_hides_no_reason(error, words):
     assert words in run("/dev/full", error).splitlines()[0]
+
+
+def test_where_snakemake_draws_on_the_terminal_it_says_what_jobs_would(monkeypatch, tmp_path):
+    monkeypatch.setattr(terminal.os, "environ", {})
+    said = Queue()
+    terminal.relay(said.put)
+    assert run(tmp_path / "log", MISTAKE, **terminal.os.environ) == ""
+    assert said.get(timeout=10) == "error: corpus: empty"
+
+
+def test_what_nobody_listens_to_is_said_on_the_terminal(tmp_path):
+    gone = {terminal.ADDRESS: str(tmp_path / "gone")}
+    assert run(tmp_path / "log", MISTAKE, **gone) == "error: corpus: empty\n"
+
+
+def test_without_a_socket_nothing_is_lost(monkeypatch, tmp_path):
+    deep = tmp_path / ("long" * 30)
+    deep.mkdir()
+    monkeypatch.setattr(terminal.tempfile, "tempdir", str(deep))
+    monkeypatch.setattr(terminal.os, "environ", {})
+    terminal.relay(print)
+    assert run(tmp_path / "log", MISTAKE, **terminal.os.environ) == "error: corpus: empty\n"

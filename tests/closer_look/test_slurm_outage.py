@@ -1,4 +1,4 @@
-"""What a silent Slurm does to Snakemake's plugin; tests/test_slurm.py has a real one."""
+"""What a silent Slurm does to Snakemake's plugin; tests/workflow/test_slurm.py has a real one."""
 
 import asyncio
 import logging

@@ -4,17 +4,18 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-import yaml
 from fairseq.data import Dictionary
 from fairseq.models import build_model
 from test_train import parsed
 
+from closer_look import config_file
+from closer_look.config import settings_by_run
 from closer_look.jobs.lock import locked
 from closer_look.plan import parameters, plan, seconds_here, with_sums
 from closer_look.status import status
 from closer_look.training import progress as module
 from closer_look.training.calibration import seconds_per_update
-from closer_look.training.progress import configuration, markdown, progress, runs
+from closer_look.training.progress import markdown, progress
 from fake_bin import ROOT, write_log
 from lca.recorder import EXTRA_UPDATES
 from toys import OBJECTIVES
@@ -37,7 +38,7 @@ def results(tmp_path):
     return tmp_path
 
 
-def write_words(results, text):
+def write_trainers_log(results, text):
     (results / "logs/train" / f"{RUN}.log").write_text(text)
 
 
@@ -66,7 +67,7 @@ def test_a_damaged_part_and_the_state_of_another_user_tell_nothing(results, monk
 
 
 def test_the_trainers_log_is_ahead_of_the_parts(results):
-    write_words(
+    write_trainers_log(
         results, "train_inner | loss=7.1, num_updates=15, lr=1\n... num_updates 16 | lr 0\n"
     )
     assert look(results).update == 16
@@ -155,8 +156,9 @@ def test_what_no_run_tells_is_measured_once(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("objective", ["mlm", "clm", "mt"])
 def test_a_few_updates_are_timed(objective):
-    config = configuration([ROOT / "config/demo.yaml"])
-    settings = next(s for run, s in runs(config).items() if run.split("/")[1] == objective)
+    config = config_file.load([ROOT / "config/demo.yaml"])
+    by_run = settings_by_run(config)
+    settings = next(by_run[run] for run in by_run if run.split("/")[1] == objective)
     small = settings | {"embed_dim": 16, "ffn_dim": 32, "tokens_per_update": 8192}
     assert 0.01 < seconds_per_update(objective, small, 100) < 600
 
@@ -181,14 +183,6 @@ def test_the_parameters_are_about_those_of_fairseqs_model(objective):
     matrices = (p for name, p in parameters_of if p.ndim == 2 and "positions" not in name)
     count = sum(p.numel() for p in matrices)
     assert parameters(small, objective, 1000) == pytest.approx(count, rel=0.03)
-
-
-def test_the_configuration_is_that_of_snakemake(monkeypatch, tmp_path):
-    monkeypatch.setattr(module, "CONFIG", ROOT / "config/config.yaml")
-    (tmp_path / "change.yaml").write_text(yaml.safe_dump({"training": {"lr": 7}, "seeds": [1, 2]}))
-    config = configuration([tmp_path / "change.yaml"])
-    assert (config["training"]["lr"], config["training"]["heads"]) == (7, 8)
-    assert len(runs(config)) == 30
 
 
 def test_what_is_missing_is_blank():

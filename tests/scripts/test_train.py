@@ -320,6 +320,13 @@ def test_what_fairseq_does_by_default_is_what_trainings_were_before_there_was_a_
     assert is_same == (objective != "clm")
 
 
+@pytest.mark.parametrize("objective", LANGUAGES)
+def test_an_objective_that_is_added_trains_no_other_again(objective):
+    more = PAPER | {"norm": PAPER["norm"] | {"added": "pre"}}
+    assert of_objective(more, objective) == of_objective(PAPER, objective)
+    assert of_objective(more, "added")["norm"]["added"] == "pre"
+
+
 def test_data_seed_and_recipe_have_their_own_states(monkeypatch):
     found = {
         folder_of(),

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from matplotlib.testing.compare import compare_images
 
+from closer_look import config_file
 from closer_look.answer import answer, misplaced
-from closer_look.training.progress import configuration
 from fake_bin import ROOT, count, snakemake
 
 KEPT = ROOT / "results/reference/laptop"
@@ -18,7 +18,7 @@ FIGURES = sorted(path.name for path in KEPT.glob("figures/*.png"))
 
 def test_the_readme_says_what_they_say(monkeypatch):
     monkeypatch.chdir(ROOT)
-    found = answer(configuration([Path("config/laptop.yaml")]), KEPT)
+    found = answer(config_file.load([Path("config/laptop.yaml")]), KEPT)
     assert found in (ROOT / "README.md").read_text()
 
 

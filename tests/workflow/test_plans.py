@@ -1,5 +1,7 @@
 """What is planned where nothing is done yet."""
 
+import re
+
 import pytest
 
 from fake_bin import ROOT, FakeBin, count, jobs, plan, snakemake
@@ -94,3 +96,10 @@ def test_a_project_whose_path_has_a_blank_works(tmp_path):
     target = "results/data/toy/en-de/split.json"
     status, output = snakemake(folder, "--configfile", "toy.yaml", "--", target, python=python)
     assert status == 0, output
+
+
+def test_what_is_analysed_or_drawn_depends_on_the_code_that_it_imports():
+    rules = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
+    scripts = re.findall(r'script_of\("((?:analysis|figures)/\w+|publishing/report)"\)', rules)
+    assert len(scripts) > 20
+    assert [name for name in scripts if f'code=code("{name}")' not in rules] == []

@@ -33,13 +33,15 @@ if os.path.isdir(packages):
 try:
     from closer_look import config as configuration
     from closer_look import config_file, dependencies
-    from closer_look.jobs import slurm_outage
+    from closer_look.jobs import slurm_outage, terminal
     from closer_look.inputs import PAIR, RUN, Inputs, files, languages
     from closer_look.vocabulary import OBJECTIVES
 except ModuleNotFoundError as error:
     sys.exit(f"error: {error.name} is not installed: pip install this workflow beside Snakemake")
 dependencies.pass_on_packages()
 slurm_outage.mend()
+if workflow.output_settings.log_handler_settings:  # a logger plugin: it may draw bars
+    terminal.relay(logger.info)
 
 with open(source("../schemas/config.schema.yaml"), encoding="utf-8") as file:
     schema = yaml.safe_load(file)

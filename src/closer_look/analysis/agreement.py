@@ -1,7 +1,7 @@
 """Whether the estimators find what the probe finds, block by block and head by head.
 
 The probe integrates an update's gradient along its step on fixed batches of training text: the
-truth, up to the choice of these batches (Lan et al. 2019, section 2; see `lca.probe`). What that
+truth, up to the choice of these batches (Lan et al. 2019, section 2; see `lca.integral`). What that
 choice does is shown by the second probe, on held-out text, which is compared as if it were an
 estimator.
 
@@ -20,7 +20,7 @@ from lca import PROBES
 from lca.analysis import logs
 from lca.analysis.windows import Windows
 
-from ..vocabulary import FACETS
+from ..vocabulary import CELL, FACETS
 from .arrays import Floats, Integers
 
 TRUTH, *OTHERS = PROBES
@@ -35,7 +35,6 @@ WINDOWS = 40
 STRATUM = 4
 """Consecutive windows, at least, among which it draws: what changes more slowly is no noise."""
 
-CELL = ["stack", "layer", "component", "head"]
 LEVELS = ("block", "head")
 
 REPLICATES = 2000
@@ -98,8 +97,8 @@ def of_cells(agreement: pd.DataFrame) -> pd.DataFrame:
     for (level, estimator), (cells, lca, truth) in _by_level(agreement):
         strata = np.array_split(lca - truth, _strata(lca.shape[1]), axis=1)
         variance = sum(part.shape[1] * part.var(axis=1, ddof=1) for part in strata)
-        found = {"lca": lca.sum(axis=1), "truth": truth.sum(axis=1), "error": np.sqrt(variance)}
-        frames.append(cells.assign(**found, level=level, estimator=estimator))
+        sums = {"lca": lca.sum(axis=1), "truth": truth.sum(axis=1), "error": np.sqrt(variance)}
+        frames.append(cells.assign(**sums, level=level, estimator=estimator))
     if not frames:
         return pd.DataFrame(columns=columns)
     return pd.concat(frames, ignore_index=True)[columns]
@@ -131,12 +130,15 @@ def summary(agreement: pd.DataFrame) -> pd.DataFrame:
         row = {"level": level, "estimator": estimator, "cells": len(lca)}
         row |= {"lca": lca.sum(), "truth": truth.sum()}
         drawn = _draw(lca.shape[1], rng)
-        found, replicates = (lca.sum(axis=1), truth.sum(axis=1)), (drawn @ lca.T, drawn @ truth.T)
+        measured, replicates = (
+            (lca.sum(axis=1), truth.sum(axis=1)),
+            (drawn @ lca.T, drawn @ truth.T),
+        )
         for name, statistic in STATISTICS.items():
-            value = statistic(*found)
+            value = statistic(*measured)
             low, high = 2 * value - np.quantile(statistic(*replicates), TAILS[::-1])
             row |= {name: value, f"{name}_low": low, f"{name}_high": min(high, MOST[name])}
-        apart = _misplaced(*found)
+        apart = _misplaced(*measured)
         noise = _norm(_misplaced(*replicates) - apart)
         value, radius = _norm(apart), np.quantile(noise, CONFIDENCE)
         row |= {"distance": value, "chance": noise.mean()}
@@ -185,13 +187,13 @@ def _draw(windows: int, rng: np.random.Generator) -> Floats:
 
 
 def _ratio(lca: Floats, truth: Floats) -> Floats:
-    found: Floats = lca.sum(axis=-1) / truth.sum(axis=-1)
-    return found
+    ratio: Floats = lca.sum(axis=-1) / truth.sum(axis=-1)
+    return ratio
 
 
 def _slope(lca: Floats, truth: Floats) -> Floats:
-    found: Floats = (lca * truth).sum(axis=-1) / (truth**2).sum(axis=-1)
-    return found
+    slope: Floats = (lca * truth).sum(axis=-1) / (truth**2).sum(axis=-1)
+    return slope
 
 
 def _rank(lca: Floats, truth: Floats) -> Floats:
@@ -202,20 +204,20 @@ def _rank(lca: Floats, truth: Floats) -> Floats:
     x, y = (rankdata(values, axis=-1) for values in (lca, truth))
     x, y = (ranks - ranks.mean(axis=-1, keepdims=True) for ranks in (x, y))
     with np.errstate(invalid="ignore"):
-        found: Floats = (x * y).sum(axis=-1) / np.sqrt((x**2).sum(axis=-1) * (y**2).sum(axis=-1))
-    return found
+        rank: Floats = (x * y).sum(axis=-1) / np.sqrt((x**2).sum(axis=-1) * (y**2).sum(axis=-1))
+    return rank
 
 
 def _misplaced(lca: Floats, truth: Floats) -> Floats:
     """Return by how much each cell's share in the sum differs from the true one."""
     ours, true = (values / values.sum(axis=-1, keepdims=True) for values in (lca, truth))
-    found: Floats = ours - true
-    return found
+    difference: Floats = ours - true
+    return difference
 
 
 def _norm(misplaced: Floats) -> Floats:
-    found: Floats = np.abs(misplaced).sum(axis=-1) / 2
-    return found
+    distance: Floats = np.abs(misplaced).sum(axis=-1) / 2
+    return distance
 
 
 TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from closer_look.config import Run
-from closer_look.jobs.job import InputError
+from ..config import Run
+from ..jobs.job import InputError
 
 
 def with_run(frame: pd.DataFrame, run: Run) -> pd.DataFrame:
@@ -43,9 +43,10 @@ def read(
     for path in paths:
         frames.append(pd.read_parquet(path, columns=columns, filters=filters))
         if estimator and frames[-1].empty:
-            found = pd.read_parquet(path, columns=["estimator"])["estimator"].unique()
+            recorded = pd.read_parquet(path, columns=["estimator"])["estimator"].unique()
             raise InputError(
-                f"{path}: has no {estimator}, only {', '.join(found)}; set `training.{estimator}."
-                "every` above 0 in the configuration, and `snakemake` trains and draws it"
+                f"{path}: has no {estimator}, only {', '.join(recorded)}; set "
+                f"`training.{estimator}.every` above 0 in the configuration, and `snakemake` "
+                "trains and draws it"
             )
     return pd.concat(frames, ignore_index=True)

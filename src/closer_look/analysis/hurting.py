@@ -67,14 +67,14 @@ def milestones(curves: pd.DataFrame) -> pd.DataFrame:
     groups = [frame.to_numpy() for frame in apart(counted)]
     significant = sums > critical(*sums.shape) * errors(blocks, sums, groups)
     ends = np.where(significant, blocks.edges[1:, None], 0)
-    found = lca.columns.to_frame(index=False)[BLOCK].assign(
+    rows = lca.columns.to_frame(index=False)[BLOCK].assign(
         positive_updates=significant.sum(axis=0),
         last_positive=ends.max(axis=0),
         largest=np.where(significant, sums, -np.inf).max(axis=0),
         window=blocks.edges[1],
     )
-    found["largest"] = found["largest"].replace(-np.inf, np.nan)
-    return found.assign(**curves.iloc[0][FACETS])
+    rows["largest"] = rows["largest"].replace(-np.inf, np.nan)
+    return rows.assign(**curves.iloc[0][FACETS])
 
 
 def _near(windows: int) -> tuple[Integers, Integers]:

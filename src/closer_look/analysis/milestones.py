@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from lca.analysis import logs
 
+from ..vocabulary import BLOCK
 from .arrays import Floats
 
 
@@ -20,7 +21,7 @@ def milestones(log: Path) -> pd.DataFrame:
     by which the cumulative sum had reached 50 % and 90 % of the total; missing if the total is not
     negative).
     """
-    blocks = logs.blocks(log)[["stack", "layer", "component"]]
+    blocks = logs.blocks(log)[BLOCK]
     frames = []
     for estimator in logs.estimators(log):
         rows = map(_milestones, logs.block_rows(log, estimator, "sum"))

@@ -110,10 +110,10 @@ class Blocks:
         moved = sums + multipliers[:, :, None] * self.deviations(sums)
         for number, group in enumerate(apart):
             moved += of_groups[:, number, None, None] * self.sums(group)
-        found = np.zeros((1 + len(moved), sums.shape[1], len(self.edges)))
-        np.cumsum(sums.T, axis=-1, out=found[0, :, 1:])
-        np.cumsum(moved.swapaxes(1, 2), axis=-1, out=found[1:, :, 1:])
-        return found
+        draws = np.zeros((1 + len(moved), sums.shape[1], len(self.edges)))
+        np.cumsum(sums.T, axis=-1, out=draws[0, :, 1:])
+        np.cumsum(moved.swapaxes(1, 2), axis=-1, out=draws[1:, :, 1:])
+        return draws
 
 
 def multipliers_of_groups(resamples: int, groups: int, rng: np.random.Generator) -> Floats:

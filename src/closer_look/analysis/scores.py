@@ -31,19 +31,19 @@ def table(scores: pd.DataFrame, runs: Iterable[tuple[object, ...]]) -> pd.DataFr
     nats over the words (characters, in scripts without blanks) and ends of lines, so that
     vocabularies can be compared. A run without scores has a row too.
     """
-    found = pd.DataFrame(runs, columns=FACETS).merge(scores, how="left", on=FACETS)
-    nats = found["loss"] * found["tokens"].astype(float)
+    rows = pd.DataFrame(runs, columns=FACETS).merge(scores, how="left", on=FACETS)
+    nats = rows["loss"] * rows["tokens"].astype(float)
     columns = {
-        "test set": found["test_set"],
-        "sentences": found["sentences"],
-        "loss": found["loss"],
-        "perplexity": np.exp(found["loss"]),
-        "perplexity per word": np.exp(nats / found["words"].astype(float)),
-        "masked loss": found["masked_loss"],
-        "masked perplexity": np.exp(found["masked_loss"]),
-        "unigram loss": found["unigram_loss"],
-        "BLEU": found["bleu"],
-        "chrF": found["chrf"],
-        **dict(zip(SIGNATURES, (found["bleu_signature"], found["chrf_signature"]), strict=True)),
+        "test set": rows["test_set"],
+        "sentences": rows["sentences"],
+        "loss": rows["loss"],
+        "perplexity": np.exp(rows["loss"]),
+        "perplexity per word": np.exp(nats / rows["words"].astype(float)),
+        "masked loss": rows["masked_loss"],
+        "masked perplexity": np.exp(rows["masked_loss"]),
+        "unigram loss": rows["unigram_loss"],
+        "BLEU": rows["bleu"],
+        "chrF": rows["chrf"],
+        **dict(zip(SIGNATURES, (rows["bleu_signature"], rows["chrf_signature"]), strict=True)),
     }
-    return found[FACETS].assign(**columns)
+    return rows[FACETS].assign(**columns)

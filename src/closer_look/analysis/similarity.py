@@ -21,8 +21,8 @@ def profiles(totals: pd.DataFrame) -> pd.DataFrame:
     blocks = blocks.sort_values(["stack", "layer"], ascending=[False, True])  # encoder, decoder
     place = blocks.groupby([*RUN, "seed", "component"]).cumcount() + 1
     depth = place.groupby([blocks[facet] for facet in RUN]).max()
-    found = -blocks.assign(place=place).pivot_table("lca", RUN, ["component", "place"])
-    return found[depth == depth.mode()[0]].dropna(axis="columns", how="all")
+    contributions = -blocks.assign(place=place).pivot_table("lca", RUN, ["component", "place"])
+    return contributions[depth == depth.mode()[0]].dropna(axis="columns", how="all")
 
 
 def similarities(profiles: Floats) -> Floats:
@@ -34,8 +34,8 @@ def similarities(profiles: Floats) -> Floats:
     centred = profiles - profiles.mean(axis=-1, keepdims=True)
     with np.errstate(invalid="ignore"):
         unit = centred / np.linalg.norm(centred, axis=-1, keepdims=True)
-    found: Floats = np.einsum("acl,bcl->ab", unit, unit) / profiles.shape[1]
-    return found
+    r: Floats = np.einsum("acl,bcl->ab", unit, unit) / profiles.shape[1]
+    return r
 
 
 def correlations(totals: pd.DataFrame) -> tuple[pd.DataFrame, Floats]:
@@ -91,14 +91,14 @@ def p_value(distance: Floats, labels: Labels) -> float:
 
 def permuted(distance: Floats, labels: Labels) -> tuple[float, Floats]:
     """Return the separation by labels, and those by labels that were dealt out at random."""
-    found, _, by_chance = _permuted(distance, labels)
-    return found, by_chance
+    measured, _, by_chance = _permuted(distance, labels)
+    return measured, by_chance
 
 
 def _permuted(distance: Floats, labels: Labels) -> tuple[float, float, Floats]:
     """Return the separation, its p-value, and the separations by chance."""
     codes = pd.factorize(labels)[0]
-    found = permutation_test(
+    test = permutation_test(
         (codes,),
         lambda dealt: separation(distance, dealt),
         permutation_type="pairings",
@@ -106,4 +106,4 @@ def _permuted(distance: Floats, labels: Labels) -> tuple[float, float, Floats]:
         n_resamples=PERMUTATIONS,
         rng=np.random.default_rng(1),
     )
-    return found.statistic, found.pvalue, found.null_distribution
+    return test.statistic, test.pvalue, test.null_distribution

@@ -7,9 +7,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lca.analysis.uncertainty import INTERVAL
+
 from ..vocabulary import COMPONENT_NAMES, FEED_FORWARD, UNIT
 from . import layers
-from .style import COLOURS, INTERVAL, lighter, say_empty
+from .style import COLOURS, lighter, say_empty
 
 SHARED_SCALES = (("key", "query"), ("value", "out"), FEED_FORWARD)
 """Components that work as one have one scale; between these pairs magnitudes differ too much."""
@@ -48,16 +50,16 @@ def draw(panel: Axes, totals: pd.DataFrame, colour: str) -> None:
         say_empty(panel)
         return
     places = layers.places(totals)
-    found = contributions(totals).loc[places]
+    bars = contributions(totals).loc[places]
     has_two_stacks = bool(layers.stack_middles(places))
     colours = [
         lighter(colour) if has_two_stacks and stack == "encoder" else colour for stack, _ in places
     ]
-    panel.bar(range(len(places)), found["mean"], color=colours, width=0.8)
-    if (found["low"] < found["high"]).any():
-        spread = found[["low", "high"]].sub(found["mean"], axis=0).abs().T.to_numpy()
+    panel.bar(range(len(places)), bars["mean"], color=colours, width=0.8)
+    if (bars["low"] < bars["high"]).any():
+        spread = bars[["low", "high"]].sub(bars["mean"], axis=0).abs().T.to_numpy()
         panel.errorbar(
-            range(len(places)), found["mean"], spread, fmt="none", ecolor="0.2", elinewidth=0.6
+            range(len(places)), bars["mean"], spread, fmt="none", ecolor="0.2", elinewidth=0.6
         )
     layers.label(panel.xaxis, places)
     layers.name_stacks(panel, places)

@@ -20,8 +20,8 @@ MOST_DIGITS = 13
 
 def places(frame: pd.DataFrame) -> pd.Index:
     """Return the (stack, layer) of the frame's rows, each once, in the order of the axis."""
-    found = pd.MultiIndex.from_frame(frame[["stack", "layer"]]).unique()
-    return found.sort_values(
+    pairs = pd.MultiIndex.from_frame(frame[["stack", "layer"]]).unique()
+    return pairs.sort_values(
         key=lambda level: level.map(_order) if level.name == "stack" else level
     )
 

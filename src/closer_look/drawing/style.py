@@ -32,9 +32,6 @@ ESTIMATOR_COLOURS = {
     "probe": "#8c8c8c",
 }
 
-INTERVAL = 1.96
-"""Standard errors to either side that are an interval of 95 % (see `lca.analysis.uncertainty`)."""
-
 
 def lighter(colour: str, share: float = 0.5) -> tuple[float, float, float]:
     """Return the colour mixed with `share` of white."""

@@ -37,16 +37,16 @@ def grid(
     the smallest to the largest. The axis of the updates has the `scale` "linear" or
     "log"; `sharey` is as of `plt.subplots`. An objective without data is left out.
     """
-    found = objectives(curves)
+    shown = objectives(curves)
     figure, axes = plt.subplots(
-        *(len(GROUPS), len(found)),
-        figsize=(3.4 * len(found) + 0.6, 7),
+        *(len(GROUPS), len(shown)),
+        figsize=(3.4 * len(shown) + 0.6, 7),
         height_ratios=[1, *[2] * (len(GROUPS) - 1)],
         sharex="col",
         sharey=sharey,
         squeeze=False,
     )
-    for panels, objective in zip(axes.T, found, strict=True):
+    for panels, objective in zip(axes.T, shown, strict=True):
         of_objective = curves[curves["objective"] == objective]
         places = layers.places(of_objective[of_objective["layer"] > 0])
         colours = layers.colours(places)
@@ -54,14 +54,7 @@ def grid(
         for panel, components in zip(panels, GROUPS.values(), strict=True):
             rows = of_objective[of_objective["component"].isin(components)]
             if rows[column].notna().any():
-                lines = [
-                    smooth(
-                        of_seed.pivot_table(column, "update", ["stack", "layer"], aggfunc=combine),
-                        smoothing,
-                    )
-                    for _, of_seed in rows.groupby("seed")
-                ]
-                _draw(panel, lines, colours)
+                _draw(panel, _lines(rows, column, combine, smoothing), colours)
             else:
                 say_empty(panel, "no data" if rows.empty else "not recorded for this estimator")
         panels[-1].set(xlabel="Update", xscale=scale)
@@ -70,6 +63,18 @@ def grid(
         panel.set_ylabel(group, fontweight="bold")
     figure.align_ylabels(axes[:, 0])
     return figure
+
+
+def _lines(
+    rows: pd.DataFrame, column: str, combine: Literal["sum", "mean"], smoothing: int
+) -> list[pd.DataFrame]:
+    """Return the lines of each seed as columns, (stack, layer), by update."""
+    return [
+        smooth(
+            of_seed.pivot_table(column, "update", ["stack", "layer"], aggfunc=combine), smoothing
+        )
+        for _, of_seed in rows.groupby("seed")
+    ]
 
 
 def smooth(lines: pd.DataFrame, updates: int) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from closer_look.jobs.job import InputError
+from .job import InputError
 
 PATIENCE = 5  # seconds between two looks for a free card
 ELSEWHERE = "remove it, or set TMPDIR to a folder of your own"

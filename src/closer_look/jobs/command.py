@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from closer_look.jobs.job import InputError
+from .job import InputError
 
 TRACEBACK = "Traceback (most recent call last):"
 CHAINED = (

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NoReturn, Protocol, TextIO
 
+from . import terminal
+
 
 class InputError(Exception):
     """Something the user can mend: the message names the file, key or line, in one line."""
@@ -28,7 +30,7 @@ def tell(message: str) -> None:
     """Say something in the log and on the terminal."""
     print(message, flush=True)
     if _terminal is not None:
-        os.write(_terminal, f"{message}\n".encode(errors="backslashreplace"))
+        terminal.say(message, _terminal)
 
 
 @contextmanager
@@ -41,7 +43,7 @@ def job(snakemake: Script) -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     global _terminal
-    terminal = _terminal = os.dup(2)
+    _terminal = os.dup(2)
     for stream in (sys.stdout, sys.stderr):  # whatever the locale
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
@@ -51,19 +53,19 @@ def job(snakemake: Script) -> Iterator[None]:
         try:
             yield
         except InputError as error:
-            _end(terminal, log, f"error: {error}\n")
+            _end(_terminal, log, f"error: {error}")
         except Exception as error:
-            summary = f"error: {snakemake.rule}: {type(error).__name__}: {error} (see {log.name})\n"
-            _end(terminal, log, summary, traceback.format_exc())
+            summary = f"error: {snakemake.rule}: {type(error).__name__}: {error} (see {log.name})"
+            _end(_terminal, log, summary, traceback.format_exc())
 
 
-def _end(terminal: int, log: TextIO, message: str, details: str = "") -> NoReturn:
+def _end(place: int, log: TextIO, message: str, details: str = "") -> NoReturn:
     """End the job with a message on the terminal, and details, or else the message, in the log.
 
     In this order, and by the process's own end: a full disk, often the very reason, takes no log.
     """
     with suppress(OSError):
-        os.write(terminal, message.encode())
+        terminal.say(message, place)
     with suppress(OSError):
-        os.write(log.fileno(), (details or message).encode())
+        os.write(log.fileno(), (details or f"{message}\n").encode())
     sys.exit(1)

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from closer_look.jobs import slurm
-from closer_look.jobs.job import InputError
+from . import slurm
+from .job import InputError
 
 PATIENCE = 10
 """Seconds that the processes reading data for a trainer that was killed take to notice it."""

@@ -5,10 +5,11 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from closer_look.jobs.job import InputError
-from closer_look.trees import Tree
 from lca.files import sha256 as sha256_of_file
 from lca.files import whole
+
+from ..trees import Tree
+from .job import InputError
 
 
 def sha256(path: Path) -> str:

@@ -10,8 +10,9 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from closer_look.trees import Tree
 from lca.files import sha256, whole
+
+from ..trees import Tree
 
 ROOT = Path(__file__).parents[3]
 CODE = ("workflow", "scripts", "src")
@@ -26,19 +27,19 @@ def code(root: Path = ROOT) -> Tree:
     would track, elsewhere of the files of `KINDS`: not of what Python and Numba leave beside them,
     which comes and goes while other jobs start.
     """
-    found: Tree = {"commit": None, "modified": None}
+    about: Tree = {"commit": None, "modified": None}
     listed = None
     if (root / ".git").exists():  # else Git would answer for a repository around it
-        found["commit"] = _git(root, "rev-parse", "HEAD")
+        about["commit"] = _git(root, "rev-parse", "HEAD")
         changes = _git(root, "status", "--porcelain", "--", *CODE)
-        found["modified"] = None if changes is None else bool(changes)
+        about["modified"] = None if changes is None else bool(changes)
         listed = _git(root, *LIST_FILES, "--", *CODE)
     if listed is None:
         files = [path for name in CODE for path in (root / name).rglob("*")]
         files = [path for path in files if path.suffix in KINDS or path.name == "Snakefile"]
     else:
         files = [root / name for name in listed.split("\0") if name]
-    return found | {"sha256": _checksum(files, root)}
+    return about | {"sha256": _checksum(files, root)}
 
 
 def _checksum(files: list[Path], root: Path) -> str:
@@ -99,11 +100,11 @@ def attempts(path: Path) -> list[Tree]:
     A list that is damaged begins anew: it is no reason not to train.
     """
     try:
-        found: list[Tree] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        earlier: list[Tree] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     except ValueError as error:
         print(f"{path}: damaged ({error}): the list of attempts begins anew", file=sys.stderr)
         return []
-    return found
+    return earlier
 
 
 def _write(path: Path, content: list[Tree]) -> None:

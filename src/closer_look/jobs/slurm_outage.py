@@ -107,8 +107,8 @@ def _when_up(submit: Submit) -> Submit:
 def _is_up() -> bool:
     ping = ["scontrol", "ping"]
     try:
-        found = subprocess.run(ping, capture_output=True, encoding="utf-8", timeout=60)
-        return " UP" in found.stdout
+        answer = subprocess.run(ping, capture_output=True, encoding="utf-8", timeout=60)
+        return " UP" in answer.stdout
     except subprocess.TimeoutExpired:
         return False
     except OSError:  # no scontrol: what is wrong is for the plugin to say

@@ -2,7 +2,7 @@
 
 import re
 
-from closer_look.jobs import slurm
+from . import slurm
 
 RESERVE = 300
 """Seconds for all but training: starting, the last update, a checkpoint on a slow disk."""

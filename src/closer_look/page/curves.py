@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..analysis.arrays import Floats, Integers
 from ..trees import Tree
+from ..vocabulary import CELL
 
 BYTES = 2
 """Of a number in the buffer."""
@@ -65,9 +66,8 @@ def add_curves(
     """
     if "head" not in frame:
         frame = frame.assign(head=0)
-    keys = ["stack", "layer", "component", "head"]
     for estimator, rows in frame.groupby("estimator", sort=False):
-        wide = rows.pivot(index=keys, columns="update", values=list(statistics))
+        wide = rows.pivot(index=CELL, columns="update", values=list(statistics))
         ends = wide[statistics[0]].columns.to_numpy()
         places = {}
         for statistic in statistics:

@@ -15,14 +15,12 @@ from matplotlib.colors import to_hex
 from ..drawing import layers
 from ..drawing.style import COLOURS, ESTIMATOR_COLOURS, ESTIMATORS, lighter
 from ..trees import Tree
-from ..vocabulary import COMPONENT_NAMES, FACETS, OBJECTIVE_NAMES
+from ..vocabulary import CELL, COMPONENT_NAMES, FACETS, OBJECTIVE_NAMES
 from .curves import Buffer, add_curves, regroup
 
 STATISTICS = ("sum", "low", "high", "positive", "helping", "hurting")
 TABLES = ("totals", "milestones", "losses", "completeness")
 """Those that go to the page as they are, but for their length."""
-
-BLOCK = ["stack", "layer", "component", "head"]
 
 PROBES = {"train": "probe, training text", "held_out": "probe, held-out text"}
 """Estimators by the set that the probe measured."""
@@ -44,7 +42,7 @@ class Explorer:
         `main` runs are those shown at first. Heads' curves get half as many points.
         """
         numbers = _number_layers(tables["totals"])
-        elements = tables["totals"].drop_duplicates(BLOCK)[[*BLOCK, "elements"]]
+        elements = tables["totals"].drop_duplicates(CELL)[[*CELL, "elements"]]
         facets = {facet: str(tables["totals"][facet].iloc[0]) for facet in FACETS}
         for frame, statistics, windows in (
             (tables["curves"], STATISTICS, self.windows),

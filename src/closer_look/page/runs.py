@@ -113,8 +113,8 @@ class RunSummary:
 
 def hardware(attempt: Tree) -> str:
     """Return the cards of an attempt, or its processor, such as `2 × Tesla V100`."""
-    found: Counter[str] = Counter(attempt["devices"])
-    return ", ".join(f"{n} × {name}" if n > 1 else name for name, n in found.items())
+    devices: Counter[str] = Counter(attempt["devices"])
+    return ", ".join(f"{n} × {name}" if n > 1 else name for name, n in devices.items())
 
 
 def version(attempt: Tree) -> str:
@@ -131,10 +131,10 @@ def labels(runs: list[str]) -> list[str]:
     That are the languages and, where there are several, the corpus, the variant and the seed.
     """
     facets = pd.DataFrame([run.split("/") for run in runs], columns=FACETS)
-    found = facets["objective"].map(OBJECTIVE_NAMES) + " · " + names(facets)
+    texts = facets["objective"].map(OBJECTIVE_NAMES) + " · " + names(facets)
     if facets["seed"].nunique() > 1:
-        found += ", " + facets["seed"]
-    return found.to_list()
+        texts += ", " + facets["seed"]
+    return texts.to_list()
 
 
 RULE = (
@@ -165,9 +165,9 @@ def warnings(run: RunSummary, runs: list[RunSummary]) -> Iterator[str]:
     if errors and not min(errors) <= MAX_GAP:
         yield f"no estimator adds up to the change of its loss within {MAX_GAP:.0%}"
     for package, version in run.manifest["packages"].items():
-        found = Counter(other.manifest["packages"].get(package) for other in runs)
-        if found[version] < len(runs) / 2:
-            yield f"{package} {version}, where most runs have {found.most_common(1)[0][0]}"
+        versions = Counter(other.manifest["packages"].get(package) for other in runs)
+        if versions[version] < len(runs) / 2:
+            yield f"{package} {version}, where most runs have {versions.most_common(1)[0][0]}"
 
 
 def _poor_scores(scores: pd.DataFrame) -> Iterator[str]:
@@ -182,13 +182,13 @@ def _poor_scores(scores: pd.DataFrame) -> Iterator[str]:
 
 def flatten(facts: Tree, prefix: str = "") -> dict[str, str]:
     """Return nested facts as text by dotted keys, such as settings.lr."""
-    found: dict[str, str] = {}
+    flat: dict[str, str] = {}
     for key, value in facts.items():
         if isinstance(value, dict):
-            found |= flatten(value, f"{prefix}{key}.")
+            flat |= flatten(value, f"{prefix}{key}.")
         else:
-            found[f"{prefix}{key}"] = str(value)
-    return found
+            flat[f"{prefix}{key}"] = str(value)
+    return flat
 
 
 def agreed(runs: Iterable[RunSummary]) -> dict[str, str]:

@@ -64,8 +64,8 @@ def of_paper(claims: Iterable[Claim]) -> list[Claim]:
 
 def count(claims: Iterable[Claim], estimator: str) -> dict[str, int]:
     """Return how many claims hold, are undecided, fail and cannot be tested, by an estimator."""
-    found = Counter(claim.verdict(estimator) for claim in claims)
-    return {verdict: found[verdict] for verdict in VERDICTS}
+    counts = Counter(claim.verdict(estimator) for claim in claims)
+    return {verdict: counts[verdict] for verdict in VERDICTS}
 
 
 def survivors(claims: Iterable[Claim], estimator: str, other: str) -> int:

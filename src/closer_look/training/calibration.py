@@ -7,14 +7,13 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from fairseq.data import Dictionary
-from fairseq.data.indexed_dataset import MMapIndexedDataset, best_fitting_int_dtype
 
-from closer_look.jobs.command import run
-from closer_look.training.fairseq_options import PLUGIN, arguments
-from closer_look.trees import Tree
 from lca.analysis.logs import facts
 from lca.recorder import EXTRA_UPDATES, consolidate
+
+from ..jobs.command import run
+from ..trees import Tree
+from .fairseq_options import PLUGIN, arguments
 
 UPDATES = 6
 
@@ -50,9 +49,8 @@ def seconds_per_update(objective: str, settings: Tree, vocabulary: int, threads:
             )
         consolidate(folder / "log", folder / "log.parquet", UPDATES)
         seconds = facts(folder / "log.parquet")["seconds"].diff().dropna()
-    times: float = settings["tokens_per_update"] / tokens
-    found: float = median(seconds)
-    return found * times
+    batches: float = settings["tokens_per_update"] / tokens
+    return batches * float(median(seconds))
 
 
 def can_train(settings: Tree) -> bool:
@@ -69,6 +67,9 @@ def _cards() -> int:
 
 def _write_text(folder: Path, vocabulary: int, tokens: int) -> None:
     """Write at least so many tokens of random text as fairseq's data: a language, and a pair."""
+    from fairseq.data import Dictionary
+    from fairseq.data.indexed_dataset import MMapIndexedDataset, best_fitting_int_dtype
+
     dictionary = Dictionary()
     for number in range(vocabulary):
         dictionary.add_symbol(f"piece{number}")

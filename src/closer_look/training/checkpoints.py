@@ -8,8 +8,9 @@ from argparse import Namespace
 from pathlib import Path
 from typing import NamedTuple
 
-from closer_look.jobs.job import InputError
 from lca.files import whole
+
+from ..jobs.job import InputError
 
 LAST = "checkpoint_last.pt"
 UNUSABLE = ".unusable"

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import lca
-from closer_look.jobs.job import InputError
-from closer_look.trees import Tree
 from lca.recorder import EXTRA_UPDATES
+
+from ..jobs.job import InputError
+from ..trees import Tree
 
 PLUGIN = Path(lca.__file__).parent / "fairseq_plugin"
 """For `fairseq-train --user-dir`."""
@@ -132,8 +133,8 @@ def _flags(objective: str, settings: Tree, devices: int) -> list[str]:
     flags = ["--no-epoch-checkpoints", "--disable-validation"]
     if settings["norm"][objective] == "pre":
         flags += [f"--{stack}-normalize-before" for stack in STACKS[objective]]
-    for (key, value), words in SWITCHES[objective].items():
-        flags += words if _chosen(settings, key, objective) == value else []
+    for (key, value), switches in SWITCHES[objective].items():
+        flags += switches if _chosen(settings, key, objective) == value else []
     if settings["precision"] != "fp32":
         flags.append(f"--{settings['precision']}")
     if devices == 0:
@@ -148,15 +149,10 @@ def _task(objective: str, languages: str, settings: Tree, tokens: int) -> Tree:
     """
     context, longest = settings["tokens_per_sample"], longest_sentence(settings)
     break_mode = sample_break(objective, settings)
-    key, size = "tokens_per_sample", context
     if objective == "mt":
-        key, size = "max_sentence_pieces", longest
-    if size > tokens:
-        raise InputError(
-            f"training.{key}: {size} do not fit a micro-batch of {tokens} tokens: raise "
-            f"`max_tokens` of the rule `train` (in the profile) to {size}, or give it fewer "
-            "devices: what is trained must not depend on them"
-        )
+        _check_fits("max_sentence_pieces", longest, tokens)
+    else:
+        _check_fits("tokens_per_sample", context, tokens)
     if objective == "mlm":  # RoBERTa's dynamic masking: 15 %, of these 80/10/10
         return {
             "task": "masked_lm",
@@ -184,6 +180,16 @@ def _task(objective: str, languages: str, settings: Tree, tokens: int) -> Tree:
         "max-source-positions": longest,
         "max-target-positions": longest,
     }
+
+
+def _check_fits(key: str, size: int, tokens: int) -> None:
+    """Raise `InputError` if a sample, by the setting that limits it, exceeds a micro-batch."""
+    if size > tokens:
+        raise InputError(
+            f"training.{key}: {size} do not fit a micro-batch of {tokens} tokens: raise "
+            f"`max_tokens` of the rule `train` (in the profile) to {size}, or give it fewer "
+            "devices: what is trained must not depend on them"
+        )
 
 
 def micro_batches(tokens_per_update: int, max_tokens: int, devices: int) -> tuple[int, int]:

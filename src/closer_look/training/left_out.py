@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from closer_look.data.dropped import check_dropped
-from closer_look.jobs.job import tell
-from closer_look.training.fairseq_options import longest_sentence, sample_break
-from closer_look.trees import Tree
+from ..data.dropped import check_dropped
+from ..jobs.job import tell
+from ..trees import Tree
+from .fairseq_options import longest_sentence, sample_break
 
 
 def is_left_out(
@@ -34,8 +34,8 @@ def count_left_out(
 
     Raises `InputError` if they are more than the share `max_dropped`.
     """
-    found = is_left_out(data, "train", objective, languages, settings)
-    number, total = int(found.sum()), len(found)
+    left_out = is_left_out(data, "train", objective, languages, settings)
+    number, total = int(left_out.sum()), len(left_out)
     limit = (
         f"{longest_sentence(settings)} pieces (training.max_sentence_pieces)"
         if objective == "mt"

@@ -2,8 +2,6 @@
 
 import fcntl
 import re
-import sys
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -11,15 +9,6 @@ from typing import NamedTuple
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
-from snakemake.utils import update_config
-
-from closer_look import config as experiment
-from closer_look import config_file
-from closer_look.trees import Tree
-
-CONFIG = Path("config/config.yaml")
-SCHEMA = Path("workflow/schemas/config.schema.yaml")
 
 
 class Progress(NamedTuple):
@@ -35,34 +24,10 @@ class Progress(NamedTuple):
     """The host and job or process that trains it now; empty if none does."""
 
 
-def configuration(differences: Iterable[str | Path]) -> Tree:
-    """Return the configuration with the differences of some files, as `--configfile` has it.
-
-    Ends the program with one line if there is a mistake in it.
-    """
-    config: Tree = {}
-    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-    try:
-        for file in (CONFIG, *differences):
-            update_config(config, config_file.read(file))
-        experiment.check(config, schema)
-    except experiment.ConfigError as error:
-        sys.exit(f"error in the configuration: {error}")
-    return experiment.normalised(config, schema)
-
-
-def runs(config: Tree) -> dict[str, Tree]:
-    """Return the training settings of all runs by their names."""
-    return {
-        run.name: experiment.of_objective(experiment.settings(config, run.variant), run.objective)
-        for run in experiment.runs(config)
-    }
-
-
-def progress(state: Path, run: str, words: Path) -> Progress:
-    """Return the progress of `run`, whose folder is in `state`; `words` is its trainer's log."""
+def progress(state: Path, run: str, log: Path) -> Progress:
+    """Return the progress of `run`, whose folder is in `state`; `log` is what its trainer said."""
     folders = sorted(state.glob(f"{run.replace('/', '-')}-*"), key=lambda p: p.stat().st_mtime)
-    update = max(map(int, re.findall(r"num_updates[=: ]+(\d+)", _read(words))), default=0)
+    update = max(map(int, re.findall(r"num_updates[=: ]+(\d+)", _read(log))), default=0)
     if not folders:
         return Progress(update, float("nan"), float("nan"), "")
     parts = sorted((folders[-1] / "log").glob("part-*.parquet"))

@@ -11,8 +11,8 @@ import torch
 from fairseq import checkpoint_utils, utils
 from fairseq.hub_utils import GeneratorHubInterface
 
-from closer_look.jobs.job import tell
-from closer_look.training.fairseq_options import PLUGIN
+from ..jobs.job import tell
+from .fairseq_options import PLUGIN
 
 SEED = 0
 """Of the masks: the same in runs with different seeds."""
@@ -85,5 +85,5 @@ class TrainedModel:
                 f"{cut} of {len(pieces)} sentences have over {longest} pieces: the rest is cut off"
             )
         sources = [hub.binarize(" ".join(line[:longest])) for line in pieces]
-        found = hub.generate(sources, beam, **LENGTH)
-        return [processor.decode(hub.string(best["tokens"]).split()) for best, *_ in found]
+        hypotheses = hub.generate(sources, beam, **LENGTH)
+        return [processor.decode(hub.string(best["tokens"]).split()) for best, *_ in hypotheses]

@@ -52,8 +52,8 @@ def completeness(log: Path) -> pd.DataFrame:
         if source in {f"probe_{name}" for name in logs.probes(log)}:
             allocated = logs.series(log, source, "sum").loc[after.index].sum(axis="columns")
             change = (after - before).cumsum()
-            found = {"loss": loss, "change": change, "change_se": errors_of_probes}
-            frames.append(_frame(found | {"lca": allocated.cumsum()}, reference, "probe"))
+            measured = {"loss": loss, "change": change, "change_se": errors_of_probes}
+            frames.append(_frame(measured | {"lca": allocated.cumsum()}, reference, "probe"))
     return pd.concat(frames, ignore_index=True) if frames else _frame({}, "", "").iloc[:0]
 
 
@@ -83,26 +83,28 @@ def _variance(series: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the variance of the sum of a series up to each update, from its scatter."""
     windows, updates = Windows(len(series)), np.arange(1, len(series) + 1)
     variance = cumulative_errors(windows.mean(series), windows.last) ** 2
-    found: NDArray[np.float64] = np.interp(updates, [0, *windows.last], [0.0, *variance])
-    return found
+    by_update: NDArray[np.float64] = np.interp(updates, [0, *windows.last], [0.0, *variance])
+    return by_update
 
 
 def _variance_of_trapezoid(log: Path, updates: int) -> NDArray[np.float64]:
     """Return the variance of the trapezoid's sum up to each update, from the groups of its text."""
-    by_group = np.cumsum(sum(found.astype(float) for found in logs.block_groups(log)), axis=0)
+    by_group = np.cumsum(sum(block.astype(float) for block in logs.block_groups(log)), axis=0)
     tokens, ends = logs.group_tokens(log), logs.stride_lengths(log).index
     variance = [mean_error(row, tokens) ** 2 for row in by_group]
-    found: NDArray[np.float64] = np.interp(np.arange(1, updates + 1), [0, *ends], [0, *variance])
-    return found
+    by_update: NDArray[np.float64] = np.interp(
+        np.arange(1, updates + 1), [0, *ends], [0, *variance]
+    )
+    return by_update
 
 
 def _change_errors(log: Path, source: str) -> tuple[pd.Series, pd.Series]:
     """Return the standard errors of the change since the beginning, and of the sum of the changes
     at the measured updates, by update; empty if the log does not have the losses by batch."""
-    found = logs.batches(log, source)
-    if found is None:
+    batches = logs.batches(log, source)
+    if batches is None:
         return pd.Series(dtype=float), pd.Series(dtype=float)
-    before, after, tokens = found
+    before, after, tokens = batches
     since = after - before.loc[1]
     sums = (after - before).cumsum()  # missing where only the first update has a loss before it
     return _errors(since, tokens), _errors(sums, tokens)
@@ -132,14 +134,12 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     groups = frame.assign(apart=(frame["lca"] - frame["change"]).abs()).groupby(
         ["reference", "estimator"], sort=False
     )
-    found = groups[COLUMNS[1:]].nth(-1)
-    found.index = pd.MultiIndex.from_frame(frame.loc[found.index, ["reference", "estimator"]])
-    found["gap"] = found["lca"] / found["change"] - 1
-    found["gap_se"] = ratio_error(
-        *(found[name] for name in ("lca", "change", "lca_se", "change_se"))
-    )
-    found["worst"] = groups["apart"].max() / found["change"].abs()
-    return found.reset_index()
+    ends = groups[COLUMNS[1:]].nth(-1)
+    ends.index = pd.MultiIndex.from_frame(frame.loc[ends.index, ["reference", "estimator"]])
+    ends["gap"] = ends["lca"] / ends["change"] - 1
+    ends["gap_se"] = ratio_error(*(ends[name] for name in ("lca", "change", "lca_se", "change_se")))
+    ends["worst"] = groups["apart"].max() / ends["change"].abs()
+    return ends.reset_index()
 
 
 def probes(log: Path) -> pd.DataFrame:
@@ -150,8 +150,8 @@ def probes(log: Path) -> pd.DataFrame:
     blocks = logs.blocks(log).set_index("name")[["stack", "layer", "component"]]
     frames = []
     for name in logs.probes(log):
-        found = logs.series(log, f"probe_{name}", "sum").dropna(how="all")
-        long = found.melt(var_name="name", value_name="lca", ignore_index=False).reset_index()
+        sums = logs.series(log, f"probe_{name}", "sum").dropna(how="all")
+        long = sums.melt(var_name="name", value_name="lca", ignore_index=False).reset_index()
         frames.append(long.join(blocks, on="name").assign(set=name))
     columns = ["set", "update", "stack", "layer", "component", "lca"]
     return pd.concat(frames)[columns] if frames else pd.DataFrame(columns=columns)

@@ -76,14 +76,14 @@ def _apart(
     """Return by how much each group of text moves the mean of each window, for each label."""
     tokens = logs.group_tokens(log)
     ends, edges = [0, *logs.stride_lengths(log).index], [0, *windows.last]
-    found: dict[str, list[NDArray[np.floating]]] = {
+    columns: dict[str, list[NDArray[np.floating]]] = {
         f"apart_{number + 1}": [] for number in range(len(tokens))
     }
     for by_group in rows:
-        for column, moved in zip(found.values(), apart(by_group, tokens).T, strict=True):
+        for column, moved in zip(columns.values(), apart(by_group, tokens).T, strict=True):
             so_far = np.interp(edges, ends, np.append(0, np.cumsum(moved)))
             column.append(_short(np.diff(so_far) / np.diff(edges)))
-    return found
+    return columns
 
 
 def _short(values: NDArray[np.float64]) -> NDArray[np.float32]:

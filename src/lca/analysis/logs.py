@@ -39,11 +39,11 @@ def blocks(log: Path) -> pd.DataFrame:
 
 def heads(log: Path) -> pd.DataFrame:
     """Return the heads of the log's blocks: name, stack, layer, component, head, elements."""
-    found = blocks(log).query("heads > 1")
-    found = found.loc[found.index.repeat(found["heads"])]
-    found.insert(4, "head", found.groupby("name").cumcount() + 1)
-    found["elements"] //= found["heads"]
-    return found.drop(columns="heads").reset_index(drop=True)
+    rows = blocks(log).query("heads > 1")
+    rows = rows.loc[rows.index.repeat(rows["heads"])]
+    rows.insert(4, "head", rows.groupby("name").cumcount() + 1)
+    rows["elements"] //= rows["heads"]
+    return rows.drop(columns="heads").reset_index(drop=True)
 
 
 def lags(log: Path) -> list[str]:
@@ -179,12 +179,12 @@ def batches(
 
 def _groups(log: Path) -> dict[str, set[str]]:
     """Return the groups of values that are recorded, with the statistics of each."""
-    found: dict[str, set[str]] = {}
+    groups: dict[str, set[str]] = {}
     for column in _open(log).schema_arrow.names:
         if column.count("/") > 1:
             group, statistic, _ = column.split("/", 2)
-            found.setdefault(group, set()).add(statistic)
-    return found
+            groups.setdefault(group, set()).add(statistic)
+    return groups
 
 
 def _updates(log: Path) -> NDArray[np.integer]:
@@ -244,7 +244,7 @@ def read(log: Path, names: list[str]) -> Iterator[pa.ChunkedArray]:
 
 
 def _shares(log: Path) -> NDArray[np.float64]:
-    """Return the weights of the groups: what is told is of a mean over their tokens."""
+    """Return the share of each group in the tokens: its weight in a mean over them."""
     tokens = group_tokens(log)
     shares: NDArray[np.float64] = tokens / tokens.sum()
     return shares
@@ -258,5 +258,5 @@ def _spread(
     means = values / lengths
     spread = np.repeat(means, lengths)
     beyond = np.full(updates - len(spread), means[-1])
-    found: NDArray[np.float64] = np.concatenate([spread, beyond])
-    return found
+    whole: NDArray[np.float64] = np.concatenate([spread, beyond])
+    return whole

@@ -32,15 +32,15 @@ def totals(log: Path, head_curves: pd.DataFrame) -> pd.DataFrame:
             (row.sum(dtype=np.float64), sum_error(windows.mean(row), windows.last))
             for row in logs.block_rows(log, estimator, "sum")
         ]
-        found = pd.DataFrame(sums, blocks.index, ["lca", "se"])
-        frames.append(blocks.join(found).assign(estimator=estimator))
+        of_blocks = pd.DataFrame(sums, blocks.index, ["lca", "se"])
+        frames.append(blocks.join(of_blocks).assign(estimator=estimator))
         frames.append(heads.assign(estimator=estimator).merge(of_heads))
-    found = pd.concat(frames, ignore_index=True)[["estimator", *LABELS, "lca", "se"]]
+    table = pd.concat(frames, ignore_index=True)[["estimator", *LABELS, "lca", "se"]]
     if "trapezoid" in logs.estimators(log):
         tokens, by_group = logs.group_tokens(log), (logs.block_groups(log), logs.head_groups(log))
         errors = [mean_error(each.sum(axis=0, dtype=float), tokens) for each in chain(*by_group)]
-        found.loc[found["estimator"] == "trapezoid", "se"] = errors
-    return found
+        table.loc[table["estimator"] == "trapezoid", "se"] = errors
+    return table
 
 
 def _sums(head_curves: pd.DataFrame) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """Standard errors: of sums over the updates of a training, of losses on a sample, of their ratio.
 
-Each of them is such that 1.96 of it to either side are an interval of 95 %: where it rests on few
-independent values, it is widened as Student's t is over the normal distribution.
+Each of them is such that `INTERVAL` of it to either side are an interval of 95 %: where it rests on
+few independent values, it is widened as Student's t is over the normal distribution.
 
 What one update is said to have changed is a sample: its gradient is of one batch. The sum over a
 training is so, too, and its error must come from its own scatter, for there is one training. That
@@ -46,6 +46,9 @@ from scipy.linalg import solve_toeplitz
 from scipy.special import ndtri, stdtrit
 
 Floats = NDArray[np.float64]
+
+INTERVAL = 1.96
+"""Standard errors to either side that make an interval of 95 %."""
 
 FEWEST = 20
 """Windows from which a standard error can be told; of fewer it is NaN."""
@@ -189,17 +192,17 @@ def _inflation(noise: Floats, leverage: float) -> float:
     spectrum = np.abs(np.fft.rfft(noise, 2 * number)) ** 2
     covariances = np.fft.irfft(spectrum)[: most + 1] / (noise @ noise)
     covariances = covariances[: _order(covariances, number) + 1]
-    first = found = _spectrum_at_zero(covariances)
+    first = inflation = _spectrum_at_zero(covariances)
     for _ in range(3):
-        corrected = _spectrum_at_zero(covariances + leverage * found)
-        found = min(corrected, MOST_CORRECTION * first)
-    return found
+        corrected = _spectrum_at_zero(covariances + leverage * inflation)
+        inflation = min(corrected, MOST_CORRECTION * first)
+    return inflation
 
 
 def _order(correlations: Floats, number: int) -> int:
     """Return the order of the autoregression with the least BIC, by the recursion of Levinson."""
     phi, variance = np.zeros(len(correlations)), 1.0
-    best, found = 0.0, 0
+    least, best = 0.0, 0
     for order in range(1, len(correlations)):
         known = phi[: order - 1]
         reflection = (correlations[order] - known @ correlations[order - 1 : 0 : -1]) / variance
@@ -207,9 +210,9 @@ def _order(correlations: Floats, number: int) -> int:
         phi[order - 1] = reflection
         variance *= 1 - reflection**2
         criterion = number * math.log(variance) + order * math.log(number)
-        if criterion < best:
-            best, found = criterion, order
-    return found
+        if criterion < least:
+            least, best = criterion, order
+    return best
 
 
 def _spectrum_at_zero(covariances: Floats) -> float:

@@ -189,11 +189,11 @@ def _likeness(a: Floats, b: Floats) -> Floats:
     for curves in (a, b):
         centred = curves - curves.mean(axis=-1, keepdims=True)
         units.append(centred / np.linalg.norm(centred, axis=-1, keepdims=True))
-    found: Floats = (units[0] * units[1]).sum(axis=-1).mean(axis=1)
-    return found
+    likeness: Floats = (units[0] * units[1]).sum(axis=-1).mean(axis=1)
+    return likeness
 
 
 def _roughness(curves: Floats) -> Floats:
     """Return the roughness of layers 7 to 10, (draw, layer)."""
-    found = np.abs(np.diff(curves)).sum(axis=-1) / np.ptp(curves, axis=-1)
-    return between(found, 7, 10)
+    roughness = np.abs(np.diff(curves)).sum(axis=-1) / np.ptp(curves, axis=-1)
+    return between(roughness, 7, 10)

@@ -110,14 +110,14 @@ class Model:
         blocks = Blocks(sums.index.to_numpy())
         multipliers = self._draw(len(self._multipliers), blocks)
         components, heads = (sums.columns.get_level_values(name) for name in ("component", "head"))
-        found = {}
+        by_component = {}
         for name in components.unique():
             series, *apart_ = (frame[:, components == name] for frame in (sums.to_numpy(), *groups))
             of_heads = blocks.cumulative(series, multipliers, apart_, self._of_groups)
             most = heads[components == name].max()
             if of_heads.shape[1] % most == 0:
-                found[name] = of_heads[..., -1].reshape(len(of_heads), -1, most)
-        return found
+                by_component[name] = of_heads[..., -1].reshape(len(of_heads), -1, most)
+        return by_component
 
     @cached_property
     def last_hurt(self) -> tuple[float, float, float]:
@@ -137,8 +137,10 @@ class Model:
             last, seen = times[-1], len(times) - 1
             beyond = levels[0] ** (-1 / max(1, seen)) - 1
             return last, last, min(1.0, last + beyond * (last - times[0]))
-        found = np.concatenate([(part > 0).any(axis=2) for part in self._significant()])
-        windows = np.where(found.any(axis=1), found.shape[1] - found[:, ::-1].argmax(axis=1), 0)
+        significant = np.concatenate([(part > 0).any(axis=2) for part in self._significant()])
+        windows = np.where(
+            significant.any(axis=1), significant.shape[1] - significant[:, ::-1].argmax(axis=1), 0
+        )
         low, high = np.quantile(windows, levels, method="closest_observation").astype(int)
         return shares[windows[0]], shares[max(0, low - 1)], shares[high]
 
@@ -228,15 +230,15 @@ class Evidence:
 
     def summed(self, objective: str, components: tuple[str, ...]) -> Floats:
         """Return the contributions of components together, (draw, layer)."""
-        found: Floats = self.grid(objective, components).sum(axis=1)
-        return found
+        total: Floats = self.grid(objective, components).sum(axis=1)
+        return total
 
     def heads(self, objective: str, component: str) -> Floats:
         """Return the contributions of the heads of a component, (draw, layer, head)."""
-        found = self.model(objective).heads.get(component)
-        if found is None:
+        heads = self.model(objective).heads.get(component)
+        if heads is None:
             raise NotApplicable(f"{NAMES[objective]}: no heads of {component}")
-        return found
+        return heads
 
     def t90(self, objective: str, components: tuple[str, ...], stack: str | None = None) -> Floats:
         """Return by when 90 % of a contribution were reached, (draw, component, layer).
@@ -276,10 +278,10 @@ class Evidence:
 
     def late_hurt(self, objective: str, component: str) -> Floats:
         """Return how much a component hurt late, (draw, layer or matrix of embeddings)."""
-        found = self.model(objective).late_hurt.get(component)
-        if found is None:
+        hurt = self.model(objective).late_hurt.get(component)
+        if hurt is None:
             raise NotApplicable(f"{NAMES[objective]}: nothing of {component}")
-        return found
+        return hurt
 
     def _cumulatives(
         self, objective: str, components: tuple[str, ...], stack: str | None = None
@@ -313,7 +315,7 @@ def trials(curves: pd.DataFrame, head_curves: pd.DataFrame, resamples: int) -> l
             single = of_run["estimator"].iloc[0] in SINGLE_UPDATES
             rng = np.random.default_rng(next(numbers))
             models[trial][str(objective)] = Model(of_run, heads, single, resamples, rng)
-    return [Evidence(found, pd.DataFrame(), resamples) for found in models]
+    return [Evidence(seed, pd.DataFrame(), resamples) for seed in models]
 
 
 def _places(frame: pd.DataFrame) -> pd.DataFrame:
@@ -327,12 +329,12 @@ def _reached(sums: Floats, shares: Floats) -> Floats:
     level = SETTLED * sums[..., -1:]
     after = np.maximum(1, np.argmax(sums >= level, axis=-1))[..., None]
     low, high = (np.take_along_axis(sums, at, axis=-1) for at in (after - 1, after))
-    found = shares[after - 1] + (level - low) / (high - low) * (shares[after] - shares[after - 1])
-    return np.where(level > 0, found, np.nan)[..., 0]
+    times = shares[after - 1] + (level - low) / (high - low) * (shares[after] - shares[after - 1])
+    return np.where(level > 0, times, np.nan)[..., 0]
 
 
 def _interpolated(sums: Floats, shares: Floats, at: Floats) -> Floats:
     """Return sums (..., edge) at some shares of the training."""
     weights = np.array([np.interp(at, shares, unit) for unit in np.eye(len(shares))])
-    found: Floats = sums @ weights
-    return found
+    values: Floats = sums @ weights
+    return values

@@ -37,8 +37,8 @@ def require_layers(profile: Floats, least: int) -> None:
 def relative(values: Floats, profile: Floats) -> Floats:
     """Return values (draw, ...) in units of the profile's mean magnitude; NaN if that is 0."""
     scale = np.abs(profile).mean(axis=1).reshape(-1, *[1] * (values.ndim - 1))
-    found: Floats = np.divide(values, scale, where=scale > 0, out=np.full(values.shape, np.nan))
-    return found
+    scaled: Floats = np.divide(values, scale, where=scale > 0, out=np.full(values.shape, np.nan))
+    return scaled
 
 
 def margin(upper: Floats, lower: Floats, profile: Floats) -> Floats:
@@ -54,14 +54,14 @@ def over_each(profile: Floats, layer: int) -> Floats:
 
 def slope(profile: Floats) -> Floats:
     """Return the slope per layer of a straight line through the profile."""
-    found: Floats = np.polyfit(np.arange(profile.shape[1]), profile.T, 1)[0]
-    return found
+    slopes: Floats = np.polyfit(np.arange(profile.shape[1]), profile.T, 1)[0]
+    return slopes
 
 
 def bend(profile: Floats) -> Floats:
     """Return the quadratic coefficient of a parabola through the profile."""
-    found: Floats = np.polyfit(np.arange(profile.shape[1]), profile.T, 2)[0]
-    return found
+    bends: Floats = np.polyfit(np.arange(profile.shape[1]), profile.T, 2)[0]
+    return bends
 
 
 def r_squared(profile: Floats) -> Floats:
@@ -92,16 +92,16 @@ def rank_correlation(profile: Floats) -> Floats:
     layers = np.where(known, np.arange(profile.shape[1]), np.nan)
     ranks = [rankdata(each, axis=1, nan_policy="omit") for each in (layers, profile)]
     a, b = (each - np.nanmean(each, axis=1, keepdims=True) for each in ranks)
-    found = np.nansum(a * b, axis=1) / np.sqrt(np.nansum(a**2, axis=1) * np.nansum(b**2, axis=1))
-    return np.where(known.sum(axis=1) > 2, found, np.nan)
+    r = np.nansum(a * b, axis=1) / np.sqrt(np.nansum(a**2, axis=1) * np.nansum(b**2, axis=1))
+    return np.where(known.sum(axis=1) > 2, r, np.nan)
 
 
 def correlations(values: Floats) -> Floats:
     """Return Pearson's correlations over the last axis: (draw, n, k) to (draw, n, n)."""
     centred = values - values.mean(axis=-1, keepdims=True)
     unit = centred / np.linalg.norm(centred, axis=-1, keepdims=True)
-    found: Floats = unit @ unit.swapaxes(1, 2)
-    return found
+    r: Floats = unit @ unit.swapaxes(1, 2)
+    return r
 
 
 def ratio(a: Floats, b: Floats) -> Floats:

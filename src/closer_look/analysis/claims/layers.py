@@ -250,12 +250,12 @@ def _evenness(h: Floats) -> Floats:
     require_layers(h, 2)
     gains = h.clip(min=0)
     shares = gains / gains.sum(axis=1, keepdims=True)
-    found: Floats = entr(shares).sum(axis=1) / np.log(h.shape[1])
-    return found
+    evenness: Floats = entr(shares).sum(axis=1) / np.log(h.shape[1])
+    return evenness
 
 
 def _least_correlation(grid: Floats) -> Floats:
     """Return the least Spearman correlation between two components over layers."""
     require_layers(grid, 3)
-    found: Floats = correlations(rankdata(grid, axis=2)).min(axis=(1, 2))
-    return found
+    least: Floats = correlations(rankdata(grid, axis=2)).min(axis=(1, 2))
+    return least

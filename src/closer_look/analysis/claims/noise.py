@@ -189,26 +189,26 @@ def estonian_is_the_odd_one(e: Evidence) -> Iterator[Part]:
 def _spread(heads: Floats) -> Floats:
     """Return the range of the heads (draw, layer, head) in each layer, over that of the heatmap."""
     whole = np.ptp(heads, axis=(1, 2))
-    found: Floats = np.ptp(heads, axis=2) / np.where(whole > 0, whole, 1)[:, None]
-    return found
+    spread: Floats = np.ptp(heads, axis=2) / np.where(whole > 0, whole, 1)[:, None]
+    return spread
 
 
 def _profiles(totals: pd.DataFrame) -> tuple[pd.DataFrame, Floats, Floats]:
     """Return the runs, their H as (run, component, layer), and the standard errors of these."""
     if totals.empty:
         raise NotApplicable("no runs")
-    found = similarity.profiles(totals)
-    depths = found.columns.get_level_values("component").value_counts()
-    if found.isna().any(axis=None) or depths.nunique() > 1:
+    profiles = similarity.profiles(totals)
+    depths = profiles.columns.get_level_values("component").value_counts()
+    if profiles.isna().any(axis=None) or depths.nunique() > 1:
         raise NotApplicable("layers of some components are missing")
     unknown = np.inf
     squares = totals["se"].fillna(unknown) ** 2
-    variances = -similarity.profiles(totals.assign(lca=squares)).reindex(columns=found.columns)
-    seeds = totals.groupby(RUN)["seed"].nunique().reindex(found.index)
+    variances = -similarity.profiles(totals.assign(lca=squares)).reindex(columns=profiles.columns)
+    seeds = totals.groupby(RUN)["seed"].nunique().reindex(profiles.index)
     errors = np.sqrt(variances.div(seeds, axis="index").to_numpy())
-    shape = len(found), len(depths), -1
-    runs = found.index.to_frame(index=False)
-    return runs, found.to_numpy().reshape(shape), errors.reshape(shape)
+    shape = len(profiles), len(depths), -1
+    runs = profiles.index.to_frame(index=False)
+    return runs, profiles.to_numpy().reshape(shape), errors.reshape(shape)
 
 
 def _least_p(labels: Labels) -> float:

@@ -124,13 +124,13 @@ def _test(claim: Claim, evidence: list[Evidence]) -> dict[str, object]:
     """Return a row of the result, but for the estimator and the runs."""
     first, *others = ([*claim.parts(one)] for one in evidence)
     by_label = [{part.label: part for part in parts} for parts in others]
-    found = [_combine(part, [more.get(part.label) for more in by_label]) for part in first]
-    verdict, deciding = _decide(found)
+    inequalities = [_combine(part, [more.get(part.label) for more in by_label]) for part in first]
+    verdict, deciding = _decide(inequalities)
     shown = min(deciding, key=lambda each: each.slack)
-    tested = [each for each in found if each.verdict != NOT_APPLICABLE]
+    tested = [each for each in inequalities if each.verdict != NOT_APPLICABLE]
     row = {name: getattr(claim, name) for name in ("group", "section", "statement", "formula")}
     row |= {"claim": claim.number, "verdict": verdict, "inequalities": len(tested)}
-    row |= {"hold": sum(each.verdict == HOLDS for each in found)}
+    row |= {"hold": sum(each.verdict == HOLDS for each in inequalities)}
     row |= {"decides": "; ".join(each.label for each in deciding)}
     row |= {"part": shown.label, "interval": shown.unit} | shown._asdict()
     row["values"] = "; ".join(map(str, tested))
@@ -165,14 +165,14 @@ def _combine(first: Part, others: Sequence[Part | None] = ()) -> Inequality:
     return Inequality(first.label, float(np.min(mean[0])), low, high, unit, *bound, "")
 
 
-def _decide(found: list[Inequality]) -> tuple[str, list[Inequality]]:
+def _decide(inequalities: list[Inequality]) -> tuple[str, list[Inequality]]:
     """Return the verdict and the inequalities that it rests on."""
-    if not found:
+    if not inequalities:
         return NOT_APPLICABLE, [Inequality("", nan, nan, nan, "", "", nan, "no runs")]
     for verdict in (FAILS, NOT_APPLICABLE, UNDECIDED):
-        if deciding := [each for each in found if each.verdict == verdict]:
+        if deciding := [each for each in inequalities if each.verdict == verdict]:
             return verdict, deciding
-    return HOLDS, [min(found, key=lambda each: each.slack)]
+    return HOLDS, [min(inequalities, key=lambda each: each.slack)]
 
 
 def _size(claim: Claim, evidence: list[Evidence]) -> int:

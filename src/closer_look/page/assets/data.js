@@ -72,22 +72,22 @@ class Data {
         statistic in entry.statistics,
     );
     if (!entry) return null;
-    const found = [...entry.blocks.keys()].filter((row) => {
+    const rows = [...entry.blocks.keys()].filter((row) => {
       const [layer, component, head] = entry.blocks[row];
       return selects(selection, { layer, component, head });
     });
-    if (!found.length) return null;
+    if (!rows.length) return null;
     const isShare = statistic === "helping" || statistic === "hurting";
-    const elements = sum(found.map((row) => entry.blocks[row][3]));
+    const elements = sum(rows.map((row) => entry.blocks[row][3]));
     const values = new Float64Array(entry.ends.length);
-    for (const row of found) {
+    for (const row of rows) {
       const weight = isShare ? entry.blocks[row][3] / elements : 1;
       this.#read(entry, statistic, row).forEach((value, at) => (values[at] += weight * value));
     }
     const curve = { ends: entry.ends, values };
-    if (statistic === "sum" && found.length === 1 && "low" in entry.statistics) {
-      curve.low = this.#read(entry, "low", found[0]);
-      curve.high = this.#read(entry, "high", found[0]);
+    if (statistic === "sum" && rows.length === 1 && "low" in entry.statistics) {
+      curve.low = this.#read(entry, "low", rows[0]);
+      curve.high = this.#read(entry, "high", rows[0]);
     }
     return curve;
   }

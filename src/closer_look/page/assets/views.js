@@ -286,8 +286,8 @@ function componentSets(data, state) {
 
 /** Return what is chosen of a run's components: one or each of its layers, one or each head. */
 function selections(data, state, run, components) {
-  const found = data.totals[run.number].filter((row) => components.includes(row.component));
-  const layers = [...new Set(found.map((row) => row.layer))].sort((a, b) => a - b);
+  const totals = data.totals[run.number].filter((row) => components.includes(row.component));
+  const layers = [...new Set(totals.map((row) => row.layer))].sort((a, b) => a - b);
   const heads = Array.from({ length: run.heads }, (_, at) => at + 1);
   return (state.layer === "each" ? layers : [state.layer]).flatMap((layer) =>
     (state.head === "each" ? heads : [state.head]).map((head) => ({ components, layer, head })),
