@@ -11,7 +11,7 @@ from . import logs
 from .uncertainty import apart
 from .windows import MOST, Windows
 
-MOST_OF_HEADS = 100
+MOST_OF_HEADS = 50
 """Windows of a run in the table of the heads."""
 
 
