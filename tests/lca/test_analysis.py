@@ -211,8 +211,8 @@ def test_the_standard_errors_of_totals_are_those_of_their_noise(log, raw):
 def test_head_curves_are_means_of_longer_windows(log, raw):
     found = head_curves(log).query("stack == 'decoder' and layer == 1 and component == 'cross_key'")
     found = found.query("estimator == 'next_batch' and head == 2")
-    assert found["update"].tolist() == list(range(25, UPDATES + 1, 25))
-    means = raw["next_batch/sum/decoder.1.cross_key/2"].to_numpy().reshape(-1, 25).mean(axis=1)
+    assert found["update"].tolist() == list(range(50, UPDATES + 1, 50))
+    means = raw["next_batch/sum/decoder.1.cross_key/2"].to_numpy().reshape(-1, 50).mean(axis=1)
     np.testing.assert_allclose(found["sum"], means, rtol=1e-5)
 
 
