@@ -43,7 +43,7 @@ def answer(config: Tree, results: Path = RESULTS) -> str:
     others = configuration.variants(config)[1:]
     return "\n\n".join(
         [
-            _models(configuration.main_runs(config), results),
+            _models(configuration.all_main_runs(config), results),
             _counts(counts.fillna(0).astype(int), len(verdicts)),
             "\n".join(_by_verdict(verdicts.loc[statements.index], statements)),
             *(_by_variant(pd.read_csv(by_variant, dtype=str)) if others else []),
@@ -73,7 +73,7 @@ def _models(runs: list[Run], results: Path) -> str:
         score, estimators = own_score(results, run), sums(results / "runs" / run.name)
         rows.append(
             {
-                "": OBJECTIVE_NAMES[run.objective],
+                "": OBJECTIVE_NAMES[run.objective] + _other(run, runs[0].variant),
                 "test loss (unigrams)": "not scored" if score is None else _losses(score),
                 "BLEU": "" if score is None or pd.isna(score["BLEU"]) else f"{score['BLEU']:.1f}",
                 "training loss fell by": f"{-estimators['change'].iloc[0]:.2f}",
@@ -81,6 +81,11 @@ def _models(runs: list[Run], results: Path) -> str:
             }
         )
     return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
+
+
+def _other(run: Run, first: str) -> str:
+    """Return what to say of a run's variant besides: nothing of the first."""
+    return "" if run.variant == first else f", `{run.variant}`"
 
 
 def _losses(score: pd.Series) -> str:

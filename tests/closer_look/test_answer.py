@@ -1,3 +1,5 @@
+import shutil
+
 import pandas as pd
 import pytest
 import yaml
@@ -103,7 +105,11 @@ def test_what_changes_with_a_variant(config, results):
     shapes(results, ("libreoffice", "clm", "en", "base", "1"), [3, 2, 1])  # pre
     shapes(results, ("libreoffice", "clm", "en", "post", "1"), [1, 4, 1])
     shapes(results, ("libreoffice", "mt", "en-de", "base", "1"), [1, 2, 3])  # post
-    *_, verdicts, _, alike = answer(config, results).splitlines()
+    folder = results / "runs/libreoffice/clm/en"
+    shutil.copy(folder / "base/1/summary.csv", folder / "post/1/summary.csv")
+    lines = answer(config, results).splitlines()
+    assert lines[5].split("|")[1].strip() == "Causal LM, `post`"
+    *_, verdicts, _, alike = lines
     assert verdicts == (
         "With `post`, 1 of 3 verdicts by `trapezoid` stay as they are; "
         "(3) fails → undecided; (12) undecided → fails."
