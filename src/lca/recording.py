@@ -328,37 +328,40 @@ def record(
 @contextmanager
 def _clipping_told_to(recording: Recording) -> Iterator[None]:
     """Have PyTorch's clipping tell a recording, by whatever name it was imported."""
-    clip_by_norm = _wrapped(torch.nn.utils.clip_grad._clip_grads_with_norm_)
-    clip_by_value = _wrapped(torch.nn.utils.clip_grad.clip_grad_value_)
-    by_norm, by_value = clip_by_norm.cell_contents, clip_by_value.cell_contents
 
-    def told_by_norm(
-        parameters: Tensor | Iterable[Tensor],
-        max_norm: float,
-        total_norm: Tensor,
-        *args: Any,
-        **kwargs: Any,
+    def by_norm(
+        gradients: list[Tensor], max_norm: float, total_norm: Tensor, *_: object, **__: object
     ) -> None:
-        parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-        recording.clipped(_gradients(parameters), total_norm, max_norm)
-        by_norm(parameters, max_norm, total_norm, *args, **kwargs)
+        recording.clipped(gradients, total_norm, max_norm)
 
-    def told_by_value(parameters: Tensor | Iterable[Tensor], *args: Any, **kwargs: Any) -> None:
-        parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-        recording.refuse_clipping_by_value(_gradients(parameters))
-        by_value(parameters, *args, **kwargs)
+    def by_value(gradients: list[Tensor], *_: object, **__: object) -> None:
+        recording.refuse_clipping_by_value(gradients)
 
-    clip_by_norm.cell_contents, clip_by_value.cell_contents = told_by_norm, told_by_value
+    clipping = torch.nn.utils.clip_grad
+    with (
+        _told(clipping._clip_grads_with_norm_, by_norm),
+        _told(clipping.clip_grad_value_, by_value),
+    ):
+        yield
+
+
+@contextmanager
+def _told(function: Any, tell: Callable[..., None]) -> Iterator[None]:
+    """Have a function of PyTorch that wraps another first `tell` what it is given, of parameters
+    their gradients: all that import it share what it wraps."""
+    (cell,) = function.__closure__
+    wrapped = cell.cell_contents
+
+    def telling(parameters: Tensor | Iterable[Tensor], *args: Any, **kwargs: Any) -> Any:
+        parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+        tell(_gradients(parameters), *args, **kwargs)
+        return wrapped(parameters, *args, **kwargs)
+
+    cell.cell_contents = telling
     try:
         yield
     finally:
-        clip_by_norm.cell_contents, clip_by_value.cell_contents = by_norm, by_value
-
-
-def _wrapped(function: Any) -> Any:
-    """Return the cell of what a function of PyTorch wraps; all that import it share that."""
-    (cell,) = function.__closure__
-    return cell
+        cell.cell_contents = wrapped
 
 
 def _gradients(parameters: Sequence[Tensor]) -> list[Tensor]:

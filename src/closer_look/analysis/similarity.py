@@ -25,6 +25,12 @@ def profiles(totals: pd.DataFrame) -> pd.DataFrame:
     return contributions[depth == depth.mode()[0]].dropna(axis="columns", how="all")
 
 
+def grid(profiles: pd.DataFrame) -> Floats:
+    """Return profiles, all of whose components have as many layers, as (run, component, layer)."""
+    components = profiles.columns.get_level_values("component").nunique()
+    return profiles.to_numpy().reshape(len(profiles), components, -1)
+
+
 def similarities(profiles: Floats) -> Floats:
     """Return the similarity of every two profiles (run, component, layer), shape (run, run).
 
@@ -43,11 +49,8 @@ def correlations(totals: pd.DataFrame) -> tuple[pd.DataFrame, Floats]:
 
     It is 0 where a component is the same in every layer.
     """
-    found = profiles(totals)
-    runs = found.index.to_frame(index=False)
-    components = found.columns.get_level_values("component").nunique()
-    shape = len(runs), components, -1
-    return runs, np.nan_to_num(similarities(found.to_numpy().reshape(shape)))
+    of_runs = profiles(totals)
+    return of_runs.index.to_frame(index=False), np.nan_to_num(similarities(grid(of_runs)))
 
 
 def data(runs: pd.DataFrame) -> pd.Series:

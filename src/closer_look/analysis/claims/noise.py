@@ -205,10 +205,8 @@ def _profiles(totals: pd.DataFrame) -> tuple[pd.DataFrame, Floats, Floats]:
     squares = totals["se"].fillna(unknown) ** 2
     variances = -similarity.profiles(totals.assign(lca=squares)).reindex(columns=profiles.columns)
     seeds = totals.groupby(RUN)["seed"].nunique().reindex(profiles.index)
-    errors = np.sqrt(variances.div(seeds, axis="index").to_numpy())
-    shape = len(profiles), len(depths), -1
-    runs = profiles.index.to_frame(index=False)
-    return runs, profiles.to_numpy().reshape(shape), errors.reshape(shape)
+    errors = np.sqrt(similarity.grid(variances.div(seeds, axis="index")))
+    return profiles.index.to_frame(index=False), similarity.grid(profiles), errors
 
 
 def _least_p(labels: Labels) -> float:
