@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-os.environ["TRITON_INTERPRET"] = "1"  # before the kernel is imported
+os.environ["TRITON_INTERPRET"] = str(int(not torch.cuda.is_available()))  # before it is imported
 
 import toys
 from lca import LAGS
@@ -20,6 +20,7 @@ from lca.optimizers import SGD, AdamW, FairseqAdam, LcaOptimizer, base
 from lca.optimizers import Adam as TorchAdam
 
 UPDATES = 6
+CARD = torch.cuda.is_available()
 
 
 class Rule(NamedTuple):
@@ -108,11 +109,12 @@ def naive_allocation(terms, model, block, head=None):
 @pytest.fixture(params=["compiled", "pytorch", "triton"], autouse=True)
 def implementation(request, monkeypatch):
     """Run every test with the compiled pass of the CPU, with the PyTorch operations, and with the
-    kernel for CUDA in Triton's interpreter."""
+    kernel for CUDA: on a card, without one in Triton's interpreter."""
     others = {"pytorch": LcaOptimizer._run_anywhere, "triton": LcaOptimizer._run_on_cuda}
     if request.param in others:
         monkeypatch.setattr(LcaOptimizer, "_run_on_cpu", others[request.param])
-    return request.param
+    with torch.device("cuda" if CARD and request.param == "triton" else "cpu"):
+        yield request.param
 
 
 def parameters(model):

@@ -39,7 +39,7 @@ def model(objective: str, vocabulary: int = VOCABULARY, **options) -> nn.Module:
 
 def loss(objective: str, model: nn.Module, seed: int) -> Tensor:
     """Return the loss (nats per predicted token) of a random batch of 3 sequences."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(torch.get_default_device()).manual_seed(seed)
     source, target = torch.randint(4, VOCABULARY, (2, 3, 7), generator=generator)
     if objective == "mt":
         output, _ = model(source, torch.full((3,), 7), target.roll(1, dims=1))

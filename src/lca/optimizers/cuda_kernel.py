@@ -2,8 +2,8 @@
 
 All tensors are updated at once, each element read and written once: a program takes a few runs of
 elements of one head each, updates them, and writes the sums of each run. The runs' sums, a fraction
-of a percent of the parameters, are then added to their cells in double precision, in an order that
-is always the same.
+of a percent of the parameters, are then added up cell by cell, in double precision and in an order
+that is always the same.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,14 +21,22 @@ WIDTHS = (64, 128, 256, 512, 1024)
 """Elements that a run may have; longer ones are cut."""
 
 
+AT_ONCE = 1024
+"""Sums of runs that are added to their cell at a time."""
+
+
 class Runs(NamedTuple):
-    """Runs of at most `width` elements: their tensors, starts in them, lengths and cells."""
+    """Runs of at most `width` elements, in the order of their cells."""
 
     width: int
     tensors: Tensor
     starts: Tensor
+    """In the tensors."""
     lengths: Tensor
     cells: Tensor
+    """Those that have runs of this width."""
+    firsts: Tensor
+    """The number of each cell's first run, and that of all runs."""
 
 
 def runs(slices: Iterable[tuple[int, int, Slice]], device: torch.device) -> list[Runs]:
@@ -47,9 +55,13 @@ def runs(slices: Iterable[tuple[int, int, Slice]], device: torch.device) -> list
     classes = np.searchsorted(WIDTHS, table[2])
     by_width = []
     for index, width in enumerate(WIDTHS):
-        rows = torch.from_numpy(table[:, classes == index]).to(device)
+        rows = table[:, classes == index]
         if rows.shape[1]:
-            by_width.append(Runs(width, *rows.contiguous()))
+            rows = rows[:, np.argsort(rows[3], kind="stable")]
+            cells, firsts = np.unique(rows[3], return_index=True)
+            columns = (*rows[:3], cells, np.append(firsts, rows.shape[1]))
+            tensors = (torch.from_numpy(np.ascontiguousarray(column)) for column in columns)
+            by_width.append(Runs(width, *(tensor.to(device) for tensor in tensors)))
     return by_width
 
 
@@ -136,6 +148,20 @@ def _kernel(
     tl.store(m_, m, mask=here)
 
 
+@triton.jit
+def _add_kernel(sums, cells, firsts, allocation, at_once: tl.constexpr):
+    """Add the sums of a cell's runs, (rows, 4), to those of the cell."""
+    place, number = tl.program_id(0), tl.arange(0, 4)
+    end = tl.load(firsts + place + 1)
+    total = tl.zeros((4,), tl.float64)
+    for first in range(tl.load(firsts + place), end, at_once):
+        row = first + tl.arange(0, at_once)[:, None]
+        of_runs = tl.load(sums + 4 * row + number[None, :], mask=row < end, other=0.0)
+        total += tl.sum(of_runs.to(tl.float64), axis=0)
+    of_cell = allocation + 4 * tl.load(cells + place) + number
+    tl.store(of_cell, tl.load(of_cell) + total)
+
+
 def update_and_allocate(
     tensors: Sequence[tuple[Tensor, Tensor, Tensor, Tensor | None] | None],
     coefficients: Sequence[Sequence[float]],
@@ -155,9 +181,9 @@ def update_and_allocate(
     ]
     pointers = torch.tensor(places).to(own.device)
     table = torch.tensor(coefficients, dtype=torch.float32).to(own.device)
-    for width, of_tensor, starts, lengths, cells in runs:
+    for width, of_tensor, starts, lengths, cells, firsts in runs:
         rows = len(starts)
-        sums = torch.zeros(2, rows, 4, device=own.device)
+        sums = torch.empty(2, rows, 4, device=own.device)
         at_once = WIDTHS[-1] // width
         _kernel[(triton.cdiv(rows, at_once),)](
             *(pointers, table, of_tensor, starts, lengths, *sums, rows),
@@ -165,5 +191,5 @@ def update_and_allocate(
             at_once=at_once,
             width=width,
         )
-        for allocation, of_runs in zip((own, following), sums.double(), strict=True):
-            allocation.index_add_(0, cells, of_runs)
+        for allocation, of_runs in zip((own, following), sums, strict=True):
+            _add_kernel[(len(cells),)](of_runs, cells, firsts, allocation, at_once=AT_ONCE)
