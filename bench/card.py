@@ -20,9 +20,10 @@ BYTES = {"LCA": 28, "copy on the device": 8}
 def steps() -> tuple[int, dict[str, Callable]]:
     """Return the number of parameters, and the step of every variant."""
     from fairseq.optim.adam import Adam as FairseqAdam
-    from .optimizer import SETTINGS, paper_model
 
     from lca import optimizers
+
+    from .optimizer import SETTINGS, paper_model
 
     model = paper_model()
 

@@ -38,19 +38,20 @@ def compare(
     folder: Path,
     objective: str,
     updates: int,
-    on: Sequence[str],
-    common=(),
-    sizes=SIZES,
+    precision: str,
+    on: Sequence[str] = (),
+    sizes: dict[str, int] = SIZES,
 ) -> Sums:
-    """Train with the options `on` and settings `common`, and return both sums."""
+    """Train in a precision on a device (a card, or the options `on`), and return both sums."""
     from closer_look.training.fairseq_options import architecture
     from tests.support.trainers import start
 
     options = [f"--{name}={value}" for name, value in architecture(objective, sizes).items()]
-    options += [f"--batch-size={BATCH}", "--update-freq=2", "--lr=0.0005"]
+    options += [f"--batch-size={BATCH}", "--update-freq=2", "--lr=0.0005", "--fp16-init-scale=1"]
     options += ["--dropout=0", "--attention-dropout=0", "--activation-dropout=0"]
     options += [] if objective == "mt" else [f"--tokens-per-sample={SENTENCE}"]
-    trainer, batches = start(data, folder, objective, *options, on=on, common=common)
+    # A setting: of the option bf16, fairseq's parser in this process concludes that there are TPUs.
+    trainer, batches = start(data, folder, objective, *options, on=on, common=(precision,))
     optimizer, model = trainer.optimizer.optimizer, copy.deepcopy(trainer._model).float()
     sums = [torch.zeros(()), torch.zeros(())]
     for samples in batches[:updates]:
@@ -111,7 +112,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as name:
                 folder = Path(name)
                 data = write_data(folder, 2 * BATCH * updates, SENTENCE - 1, VOCABULARY)
-                sums = compare(data, folder, objective, updates, on=(f"--{precision}",))
+                sums = compare(data, folder, objective, updates, precision)
             print(row(objective, precision, sums), flush=True)
 
 

@@ -305,7 +305,7 @@ def test_clipping_is_undone_in_the_allocation_but_not_in_the_update():
             (p.grad.double() * (q.double() - b.double())).sum()
             for p, q, b in zip(model.parameters(), clipped_model_parameters, before, strict=True)
         )
-        assert clipped.allocations["own_batch"][:, 0].sum() == pytest.approx(
+        assert clipped.allocations["own_batch"][:, 0].sum().item() == pytest.approx(
             expected.item(), rel=1e-4
         )
 
