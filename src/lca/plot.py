@@ -78,13 +78,17 @@ def heads(log: Log, estimator: str | None = None) -> Figure:
 
 
 def completeness(log: Log) -> Figure:
-    """Draw, against the loss's change, what each estimator's allocations had summed up to."""
+    """Draw, against the loss's change, what each estimator's allocations had summed up to.
+
+    Of several references the first, which is the best (see `lca.analysis.completeness`).
+    """
     figure = Figure(figsize=(7, 4), layout="constrained")
     panel = figure.subplots()
     frame = log.completeness
     if frame.empty:
         panel.text(0.5, 0.5, "no sample of batches: the loss was not measured", ha="center")
         return figure
+    frame = frame[frame["reference"] == frame["reference"].iloc[0]]
     for number, (estimator, rows) in enumerate(frame.groupby("estimator", sort=False)):
         if number == 0:
             _band(panel, rows, "change", "black", "loss, measured")

@@ -1,6 +1,7 @@
 """The examples of the library's page, as they stand there: each on the same small training."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -129,7 +130,12 @@ def test_a_log_is_read_and_drawn(recorded, tmp_path, monkeypatch):
     for draw in (lca.plot.curves, lca.plot.heads):
         for estimator in ("own_batch", "trapezoid"):
             assert draw(log, estimator).axes
-    assert lca.plot.completeness(log).axes
+    other = log.completeness.assign(reference="held_out")
+    of_two = replace(log, completeness=pd.concat([log.completeness, other]))
+    (drawn,), (expected,) = (lca.plot.completeness(each).axes for each in (of_two, log))
+    assert [len(line.get_xdata()) for line in drawn.lines] == [
+        len(line.get_xdata()) for line in expected.lines
+    ]
     with pytest.raises(ValueError, match="no estimator 'probe', only own_batch"):
         lca.plot.bars(log, "probe")
     assert (matplotlib.get_backend(), dict(matplotlib.rcParams)) == (backend, settings)

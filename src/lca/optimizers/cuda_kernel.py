@@ -57,11 +57,10 @@ def runs(slices: Iterable[tuple[int, int, Slice]], device: torch.device) -> list
     for index, width in enumerate(WIDTHS):
         rows = table[:, classes == index]
         if rows.shape[1]:
-            rows = rows[:, np.argsort(rows[3], kind="stable")]
+            rows = np.ascontiguousarray(rows[:, np.argsort(rows[3], kind="stable")])
             cells, firsts = np.unique(rows[3], return_index=True)
-            columns = (*rows[:3], cells, np.append(firsts, rows.shape[1]))
-            tensors = (torch.from_numpy(np.ascontiguousarray(column)) for column in columns)
-            by_width.append(Runs(width, *(tensor.to(device) for tensor in tensors)))
+            of_width = (*rows[:3], cells, np.append(firsts, rows.shape[1]))
+            by_width.append(Runs(width, *(torch.from_numpy(each).to(device) for each in of_width)))
     return by_width
 
 
