@@ -9,6 +9,7 @@ halved until the integral accounts for the change of the loss, which is measured
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from .allocation import allocate
@@ -81,4 +82,6 @@ def integrate(
 
 
 def _dot(gradients: Sequence[Tensor], moved: Sequence[Tensor]) -> float:
-    return sum(float(g @ move) for g, move in zip(gradients, moved, strict=True))
+    """Return the dot product over all tensors: a card is waited for once, not for each of them."""
+    products = torch.stack([g @ move for g, move in zip(gradients, moved, strict=True)])
+    return float(products.sum(dtype=torch.float64))
