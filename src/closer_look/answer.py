@@ -3,7 +3,6 @@
 The README holds what this prints of the results that are kept, and a test compares the two.
 """
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -160,6 +159,6 @@ def _kinship(config: Tree, results: Path) -> str:
 
 
 if __name__ == "__main__":
-    print(answer(config_file.load(sys.argv[1:])))
+    print(answer(config_file.of_command_line(__doc__)))
     if (RESULTS / AGREEMENT).exists():
         print(misplaced(RESULTS / AGREEMENT))

@@ -101,6 +101,16 @@ def check(config: Tree, schema: Tree) -> None:
         check_recorded(config, estimator)
 
 
+def doubts(config: Tree) -> Iterator[str]:
+    """Yield, each in one line, what is allowed but hardly meant."""
+    for variant in variants(config):
+        training = config["training"] | config["variants"][variant]
+        warmup, updates = training["warmup_updates"], training["total_updates"]
+        if warmup >= updates:
+            place = _place(config, variant, "warmup_updates", "total_updates")
+            yield f"{place}.warmup_updates: ends at update {warmup}, the training at {updates}"
+
+
 def normalised(config: Tree, schema: Tree) -> Tree:
     """Return the configuration with integers where the schema wants them, as of `1.0e+5`."""
     whole: Tree = _normalised(config, schema, schema["$defs"])

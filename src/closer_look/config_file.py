@@ -1,5 +1,6 @@
 """Files of the configuration, read without losing what YAML would lose unsaid."""
 
+import argparse
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,20 @@ thousands with a point as many languages write them (125.000 is 125)."""
 
 SYNTAX = "indent with blanks, and quote text with any of : # { [ * & ! % @ in it"
 """What mends most of what is no YAML."""
+
+
+def of_command_line(description: str | None) -> Tree:
+    """Return the configuration with the differences of the files named on the command line."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "files",
+        nargs="*",
+        metavar="CONFIGFILE",
+        help=f"differences from {CONFIG}, as Snakemake's --configfile has them",
+    )
+    return load(parser.parse_args().files)
 
 
 def load(differences: Iterable[str | Path]) -> Tree:

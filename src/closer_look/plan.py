@@ -137,7 +137,7 @@ def with_sums(table: pd.DataFrame) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    config = config_file.load(sys.argv[1:])
+    config = config_file.of_command_line(__doc__)
     speeds = yaml.safe_load(SPEEDS.read_text(encoding="utf-8"))
     wanted, vocabulary = configuration.settings_by_run(config), config["bpe"]["vocab_size"]
     table = plan(wanted, speeds, vocabulary, here=seconds_here(wanted, vocabulary))

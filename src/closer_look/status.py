@@ -1,6 +1,5 @@
 """Print how far each run is, and how fast: `python -m closer_look.status [CONFIGFILE ...]`."""
 
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -36,5 +35,5 @@ def status(wanted: dict[str, Tree], results: Path = RESULTS) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    table = status(settings_by_run(config_file.load(sys.argv[1:])))
+    table = status(settings_by_run(config_file.of_command_line(__doc__)))
     print(markdown(table, ("", "d", "d", ".3f", ".0f", ".1f", "")))

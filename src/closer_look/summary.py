@@ -1,6 +1,5 @@
 """Print what a workflow found: `python -m closer_look.summary [CONFIGFILE ...]`."""
 
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -80,5 +79,5 @@ def _verdicts(claims: Path) -> str:
 
 
 if __name__ == "__main__":
-    for line in summary(config_file.load(sys.argv[1:])):
+    for line in summary(config_file.of_command_line(__doc__)):
         print(line)

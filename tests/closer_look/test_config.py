@@ -1,4 +1,5 @@
 import copy
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from closer_look.config import (
     ConfigError,
     Run,
     check,
+    doubts,
     main_runs,
     normalised,
     pair,
@@ -228,6 +230,29 @@ def test_languages_are_those_of_opus(code):
 def test_other_languages_are_refused(code):
     with pytest.raises(ConfigError, match=r"^corpora.europarl.languages\[0\]: "):
         check(merged(PAPER, {"corpora": {"europarl": {"languages": [code]}}}), SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("change", "doubt"),
+    [
+        ({}, None),
+        ({"training": {"total_updates": 8001}}, None),
+        ({"training": {"total_updates": 8000}}, r"^training.warmup_updates: ends at update 8000, "),
+        (
+            {"variants": {"x": {"total_updates": 100}}},
+            r"^variants.x.warmup_updates: ends at update 8000, the training at 100$",
+        ),
+    ],
+)
+def test_what_is_hardly_meant_is_told(change, doubt):
+    found = list(doubts(merged(PAPER, change)))
+    assert len(found) == (doubt is not None)
+    assert all(re.search(doubt, line) for line in found)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.stem)
+def test_our_own_configurations_are_meant(path):
+    assert not list(doubts(merged(PAPER, yaml.safe_load(path.read_text(encoding="utf-8")))))
 
 
 X = {"source": "local", "languages": ["de", "en", "fr"], "valid": 1, "test": 1}

@@ -53,6 +53,9 @@ try:
     config.update(configuration.normalised(config, schema))
 except configuration.ConfigError as error:
     sys.exit(f"error in the configuration: {error}")
+if workflow.is_main_process:
+    for doubt in configuration.doubts(config):
+        logger.warning(f"warning: in the configuration: {doubt}")
 
 # Snakemake writes these paths into its shell commands as they are, and formats what comes out.
 if os.path.exists(sys.executable):  # and is not quoted already
