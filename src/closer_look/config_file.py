@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 from snakemake.utils import update_config
 
-from .config import ConfigError, check, normalised
+from .config import ConfigError
+from .config_check import check, normalised
 from .trees import Tree
 
 CONFIG = Path("config/config.yaml")

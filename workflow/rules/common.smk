@@ -32,7 +32,7 @@ if os.path.isdir(packages):
     sys.path.insert(0, packages)
 try:
     from closer_look import config as configuration
-    from closer_look import config_file, dependencies
+    from closer_look import config_check, config_file, dependencies
     from closer_look.jobs import slurm_outage, terminal
     from closer_look.inputs import PAIR, RUN, Inputs, files, languages
     from closer_look.vocabulary import OBJECTIVES
@@ -49,12 +49,12 @@ try:
     for file in workflow.configfiles:
         config_file.read(file)
     config_file.adopt_types(config, workflow.config_settings.config)
-    configuration.check(config, schema)
-    config.update(configuration.normalised(config, schema))
+    config_check.check(config, schema)
+    config.update(config_check.normalised(config, schema))
 except configuration.ConfigError as error:
     sys.exit(f"error in the configuration: {error}")
 if workflow.is_main_process:
-    for doubt in configuration.doubts(config):
+    for doubt in config_check.doubts(config):
         logger.warning(f"warning: in the configuration: {doubt}")
 
 # Snakemake writes these paths into its shell commands as they are, and formats what comes out.
