@@ -136,7 +136,8 @@ def _kinship(config: Tree, results: Path) -> str:
     change, or neither."""
     runs = configuration.all_main_runs(config)
     varied = {run[:-1]: str(configuration.varied(config, run)) for run in runs}
-    name = " and ".join(f"`{key}`" for key in configuration.varied(config, runs[0]))
+    keys = [f"`{key}`" for key in configuration.varied(config, runs[0])]
+    name = ("all of " if len(keys) > 1 else "") + ", ".join(keys)
     tables = [results / "runs" / run.name / "totals.parquet" for run in runs]
     means = {}
     for estimator in (OWN, ADDS_UP):

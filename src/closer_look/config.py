@@ -22,6 +22,9 @@ AS_IN_FAIRSEQ: dict[str, dict[str, bool | str]] = {
 BY_OBJECTIVE: dict[str, Iterable[str]] = {"norm": OBJECTIVES, **AS_IN_FAIRSEQ}
 """The settings that may be given in one word, and the objectives that have them."""
 
+WITHOUT_CHOICE = {"sample_break": {"mt": "eos"}}
+"""What an objective has that is no setting of it: a translation is of one sentence."""
+
 NORMS_RECORDED = ("mlm", "clm", "mt")
 """The objectives whose norms every training is known by, as when there were no others."""
 
@@ -99,7 +102,9 @@ def varied(config: Tree, run: Run) -> Tree:
     keys = {key for changes in config["variants"].values() for key in changes}
     values = AS_IN_FAIRSEQ | settings(config, run.variant)
     return {
-        key: values[key].get(run.objective) if key in BY_OBJECTIVE else values.get(key)
+        key: (WITHOUT_CHOICE.get(key, {}) | values[key]).get(run.objective)
+        if key in BY_OBJECTIVE
+        else values.get(key)
         for key in sorted(keys)
     }
 

@@ -12,6 +12,7 @@ from closer_look.config import (
     probed_throughout,
     runs,
     settings,
+    varied,
 )
 from closer_look.config_check import check
 from shipped_config import PAPER, ROOT, SCHEMA, merged
@@ -118,6 +119,15 @@ def test_a_control_trains_only_what_it_changes():
     only = {"variants": {"x": {"positions": {"mlm": "learned", "clm": "learned", "mt": "learned"}}}}
     names = [run.name for run in runs(merged(shipped("controls"), only))]
     assert not [name for name in names if "/mlm/" in name and "/x/" in name]
+
+
+def test_equal_models_have_all_the_same_that_variants_change():
+    config = shipped("controls")
+    equal = [varied(config, run) for run in main_runs(config, "equal")]
+    assert equal[0]["sample_break"] == "eos" and equal == [equal[0]] * 3
+    base = [varied(config, run) for run in main_runs(config)]
+    assert [settings["norm"] for settings in base] == ["post", "pre", "post"]
+    assert [settings["sample_break"] for settings in base] == ["complete", "none", "eos"]
 
 
 def test_the_defaults_of_fairseq_are_written_out_in_the_paper_configuration():
