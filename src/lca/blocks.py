@@ -5,13 +5,14 @@ a tied tensor counts once, and a tensor that nothing places is a block of its ow
 Only then do the blocks' loss changes add up to the whole (paper, section 2.3).
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 from torch import nn
 
-from .placement import Placement, Rule, Run, place
+from .placement import Placement, Rule, Run, place, trainable
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ class Partition:
     slices: tuple[Slice, ...]
     sizes: tuple[int, ...]
     """Number of elements of every parameter, in their order."""
+    names: tuple[str, ...] = ()
+    """What the model calls them."""
 
     @property
     def numel(self) -> int:
@@ -112,7 +115,8 @@ def partition(model: nn.Module, rules: Iterable[Rule] = ()) -> Partition:
     """Divide the trainable parameters of `model` into blocks, in the order of `parameters()`.
 
     `placement` says which block a parameter belongs to; `rules` of yours come before it. Raises
-    `ValueError` where a rule's heads or components do not divide a tensor.
+    `ValueError` where a rule's heads or components do not divide a tensor, or where two blocks with
+    different heads would have one name.
     """
     places = place(model, rules)
     first_cells: dict[Block, int] = {}
@@ -122,8 +126,17 @@ def partition(model: nn.Module, rules: Iterable[Rule] = ()) -> Partition:
             first_cells[block] = cells
             cells += block.heads
     slices = [piece for index, at in enumerate(places) for piece in _slices(index, at, first_cells)]
-    sizes = tuple(p.numel() for p in model.parameters() if p.requires_grad)
-    return Partition(tuple(first_cells), tuple(slices), sizes)
+    _refuse_namesakes(first_cells)
+    parameters = trainable(model)
+    sizes = tuple(p.numel() for p in parameters.values())
+    return Partition(tuple(first_cells), tuple(slices), sizes, tuple(parameters))
+
+
+def _refuse_namesakes(blocks: Iterable[Block]) -> None:
+    """Raise `ValueError` if two blocks, which then differ in their heads, have one name."""
+    names = Counter(block.name for block in blocks)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise ValueError(f"{twice[0]}: two blocks would be called so; tell them apart by a rule")
 
 
 def _block(at: Placement, run: Run) -> Block:

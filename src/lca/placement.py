@@ -34,6 +34,12 @@ class Rule:
     components: tuple[str, ...]
     heads: int | None = None
 
+    def __post_init__(self) -> None:
+        if isinstance(self.components, str):
+            raise TypeError(
+                f"{self.pattern}: components are several names, as ('{self.components}',)"
+            )
+
 
 class Run(NamedTuple):
     """Neighbouring rows (or columns) of a tensor, of one component: those of some of its heads."""
@@ -126,7 +132,7 @@ _NORM = re.compile(r"norm|^ln(_|\d|$)|_ln$", re.I)
 _CROSS = re.compile(r"cross|encoder_attn|enc_?dec", re.I)
 _OUTPUT = re.compile(
     r"(\w+_)?(heads?|classifier|predictions|predictor|score)|output\w*|cls|pooler|embed_out|"
-    r"generator\w*|vocab_\w+|\w+_outputs|(text|visual)_projection|logit_\w+|unembed\w*"
+    r"generator\w*|vocab_\w+|fc_out|\w+_outputs|(text|visual)_projection|logit_\w+|unembed\w*"
 )
 
 
@@ -139,9 +145,9 @@ def place(model: nn.Module, rules: Iterable[Rule] = ()) -> list[Placement]:
     model = unwrapped(model)
     reader = _Reader(model)
     compiled = [(re.compile(rule.pattern), rule) for rule in rules]
-    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    by_rules = {name: reader.by_rules(name, p, compiled) for name, p in trainable.items()}
-    read = {name: reader.place(name, trainable[name]) for name, at in by_rules.items() if not at}
+    parameters = trainable(model)
+    by_rules = {name: reader.by_rules(name, p, compiled) for name, p in parameters.items()}
+    read = {name: reader.place(name, parameters[name]) for name, at in by_rules.items() if not at}
     told_apart = reader.told_apart(read)
     return [at or told_apart[name] for name, at in by_rules.items()]
 
@@ -161,12 +167,13 @@ class _Reader:
         }
         self.in_lists = [root for root in self.attentions if self._layer_around(root)]
         lists = {self._layer_around(root).rpartition(".")[0] for root in self.in_lists}
-        stacks = {name: self._stack(name) for name in lists}
-        often = Counter(stacks.values())
-        self.stacks = {  # two towers, such as of text and images, are told apart by their names
-            name: stack if often[stack] == 1 else name.rpartition(".")[0] or name
-            for name, stack in stacks.items()
-        }
+        # Two towers, such as of text and images, are told apart by their names.
+        self.stacks = _told_apart(
+            {
+                name: (self._stack(name), name.rpartition(".")[0] or name, name)
+                for name in sorted(lists)
+            }
+        )
         """Of every list of layers."""
 
     def place(self, name: str, parameter: Tensor) -> Placement:
@@ -235,7 +242,7 @@ class _Reader:
             inside = (name for name in self.matrices if name.startswith(f"{item}."))
             if any(not name.startswith(f"{root}.") for name in inside):
                 return item
-        return items[0] if items else ""
+        return items[-1] if items else ""
 
     def _is_item(self, name: str) -> bool:
         where, _, number = name.rpartition(".")
@@ -328,8 +335,10 @@ class _Reader:
         if any("att" in part.lower() for part in self._within_layer(name).split(".")[:-1]):
             return None  # an attention of another kind
         parts = _components(FEED_FORWARD, around if called == "dense" else called)
+        if not self._layer(name) and not self._has_both_maps(path):
+            parts = ()  # what makes the output may be called as the second map
         parts = parts or self._in_sequence(path)
-        if parts == ("w3",) and not self._is_gated(path):
+        if parts == ("w3",) and ("w1",) not in self._maps_beside(path):
             parts = ("w1",)
         if not parts or (len(parts) > 1 and parameter.ndim > 2):
             return None
@@ -345,10 +354,14 @@ class _Reader:
         maps = [name for name, module in children if isinstance(module, nn.Linear)]
         return (f"w{maps.index(path[-1]) + 1}",) if len(maps) == 2 and path[-1] in maps else ()
 
-    def _is_gated(self, path: list[str]) -> bool:
-        """Tell whether a `w3` has a `w1` beside it."""
+    def _has_both_maps(self, path: list[str]) -> bool:
+        """Tell whether beside a module there are the maps of a feed-forward network."""
+        return {("w1",), ("w2",)} <= self._maps_beside(path)
+
+    def _maps_beside(self, path: list[str]) -> set[tuple[str, ...]]:
+        """Return the components that by their names are in the same module."""
         beside = self.modules[".".join(path[:-1])].named_children()
-        return any(_components(FEED_FORWARD, child) == ("w1",) for child, _ in beside)
+        return {_components(FEED_FORWARD, child) for child, _ in beside}
 
     def _of_attention(
         self, root: str, called: str, parts: tuple[str, ...], parameter: Tensor, rows: int
@@ -450,9 +463,29 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return model
 
 
+def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the trainable parameters by what the model, unwrapped, calls them."""
+    return {name: p for name, p in unwrapped(model).named_parameters() if p.requires_grad}
+
+
 def _components(table: dict[tuple[str, ...], str], name: str) -> tuple[str, ...]:
     """Return what a projection of this name is, by one of the tables; () if it is not there."""
     return next((parts for parts, names in table.items() if name in names.split()), ())
+
+
+def _told_apart(names: dict[str, tuple[str, ...]]) -> dict[str, str]:
+    """Return, for each key, the first of its names that none of the others has in its place."""
+    found: dict[str, str] = {}
+    for number in range(max(map(len, names.values()), default=0)):
+        often = Counter(choices[number] for key, choices in names.items() if key not in found)
+        found |= {
+            key: choices[number]
+            for key, choices in names.items()
+            if key not in found
+            and often[choices[number]] == 1
+            and choices[number] not in found.values()
+        }
+    return found
 
 
 def _is_attention(module: nn.Module) -> bool:

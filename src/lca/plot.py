@@ -5,6 +5,7 @@ and returns a matplotlib `Figure`, which its `savefig` writes. No backend is cho
 matplotlib changed.
 """
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -120,8 +121,9 @@ def _places(frame: pd.DataFrame) -> pd.Series:
     return frame["stack"] + " " + layers
 
 
-def _colour(number: int) -> str:
-    return f"C{number % 10}"
+def _colour(number: int) -> tuple[float, float, float]:
+    """Return one of twenty colours, the ten strong ones first."""
+    return mpl.colormaps["tab20"].colors[(2 * number + number // 10) % 20]
 
 
 def _finish(panel: Axes, **labels: str) -> None:

@@ -17,6 +17,7 @@ In the parts, the columns of a lag are of the update so much earlier, whose valu
 completed; consolidating moves them to their own row.
 """
 
+import hashlib
 import json
 import time
 from collections.abc import Iterable, Iterator
@@ -67,6 +68,7 @@ FORMAT = dict(
     use_dictionary=False,
     use_byte_stream_split=True,
     write_statistics=False,  # of thousands of columns, in every row group
+    write_page_checksum=True,
 )
 
 
@@ -136,7 +138,8 @@ class Recorder:
         names = [name for names in self.columns.values() for name in names]
         fields = [*FACTS.items(), *((name, _type(name)) for name in names)]
         metadata = {"blocks": json.dumps(partition.table()), "about": json.dumps(about)}
-        self.schema = pa.schema(fields, metadata)
+        schema = pa.schema(fields, metadata)
+        self.schema = schema.with_metadata(metadata | {"fingerprint": fingerprint(schema)})
         self.rows: list[list[Any]] = []
 
     def record(self, facts: dict[str, Any], allocations: dict[str, Tensor]) -> None:
@@ -186,6 +189,12 @@ class Recorder:
                 remove(part)
             starts.add(first)
         _check_continuous(self.folder, update)
+
+
+def fingerprint(schema: pa.Schema) -> str:
+    """Return the checksum of what a log says besides its values: its columns, blocks and facts."""
+    said = [*schema.names, *(schema.metadata[key].decode() for key in (b"blocks", b"about"))]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
 def _write_part(table: pa.Table, path: Path) -> None:

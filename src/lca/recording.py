@@ -14,20 +14,23 @@ are drawn as without it.
 """
 
 import math
+import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from . import LAGS
 from .blocks import Partition
+from .clipping import Clipping, listened
 from .integral import Integral
 from .optimizers import LcaOptimizer
-from .placement import unwrapped
+from .placement import trainable, unwrapped
 from .recorder import EXTRA_UPDATES, Recorder, consolidate
 from .trapezoid import GROUPS, Stride, Strides, trapezoid
 
@@ -65,7 +68,7 @@ class Recording:
         optimizer: LcaOptimizer,
         folder: str | Path,
         loss_of: LossOf | None = None,
-        sample: Sequence[Any] = (),
+        sample: Iterable[Any] = (),
         *,
         trapezoid_every: int = 64,
         loss_every: int = 1000,
@@ -78,14 +81,19 @@ class Recording:
             raise FileExistsError(f"{self.log}: exists; choose another folder, or remove it")
         if updates is not None and updates <= EXTRA_UPDATES:
             raise ValueError(f"updates is {updates}, but must be more than {EXTRA_UPDATES}")
+        if trapezoid_every < 1 or loss_every < 1:
+            raise ValueError("trapezoid_every and loss_every are numbers of updates, at least 1")
+        sample = list(sample)
         if (loss_of is None) != (len(sample) == 0):
             raise ValueError("loss_of needs a sample of batches, and a sample needs loss_of")
         if not isinstance(optimizer, LcaOptimizer):
             kind = type(optimizer).__name__
             raise TypeError(f"LCA needs an optimizer such as lca.AdamW in place of this {kind}")
-        optimizer.attach(model, blocks or optimizer.partition)
+        if optimizer.is_recorded:
+            raise RuntimeError("this optimizer is being recorded already")
+        optimizer.attach(model, blocks or optimizer.given_blocks)
         assert optimizer.partition is not None
-        self._optimizer = optimizer
+        self._optimizer, self._partition = optimizer, optimizer.partition
         self._loss = _SampleLoss(model, loss_of, sample) if loss_of else None
         self._trapezoid_every, self._loss_every = trapezoid_every, loss_every
         self._total = updates - EXTRA_UPDATES if updates else None
@@ -96,7 +104,8 @@ class Recording:
         self._recorder = Recorder(folder, optimizer.partition, about, groups)
         self._is_resumed = False
         self._before: list[Tensor] | None = None
-        self._gradient_norm: float | Tensor | None = None
+        self.clipping = Clipping(optimizer)
+        optimizer.is_recorded = True
         self._handles = [
             optimizer.register_step_pre_hook(lambda *_: self._before_update()),
             optimizer.register_step_post_hook(lambda *_: self._after_update()),
@@ -110,38 +119,11 @@ class Recording:
         recorded: int = self._optimizer.param_groups[0].get("lca_updates", 0)
         return recorded
 
-    def clipped(self, gradients: Sequence[Tensor], norm: Tensor, most: float) -> None:
-        """Take note that `gradients` of such a norm were scaled to a norm of at most `most`.
-
-        Raises `RuntimeError` if they are a part of the optimizer's, scaled by itself.
-        """
-        ours = self._gradients()
-        scaled = ours.intersection(map(id, gradients))
-        norm = torch.as_tensor(norm).detach().double()
-        # A step of gradients that are not finite is skipped by whatever scales the loss.
-        if not scaled or not norm.isfinite():
-            return
-        coefficient = (most / (norm + 1e-6)).clamp(max=1.0)
-        if scaled != ours and coefficient < 1:
-            raise RuntimeError("LCA cannot undo the clipping of a part of the gradients by itself")
-        if scaled == ours and self._gradient_norm is None:
-            self._gradient_norm = norm
-        self._optimizer.clip_coefficient *= coefficient
-
-    def refuse_clipping_by_value(self, gradients: Sequence[Tensor]) -> None:
-        """Raise `RuntimeError` if `gradients`, to be clipped by value, are the optimizer's."""
-        if self._gradients().intersection(map(id, gradients)):
-            raise RuntimeError("LCA cannot undo clipping by value; clip by norm")
-
-    def _gradients(self) -> set[int]:
-        """Return the identities of the optimizer's gradients."""
-        held = [p for group in self._optimizer.param_groups for p in group["params"]]
-        return set(map(id, _gradients(held)))
-
     def stop(self) -> None:
         """Record no more; the rows since the last checkpoint are lost."""
         for handle in self._handles:
             handle.remove()
+        self._optimizer.is_recorded = False
 
     def close(self) -> Path:
         """Write the rest, consolidate the log, and return its path."""
@@ -167,6 +149,9 @@ class Recording:
         """Begin or go on with the log; keep the parameters that training begins with."""
         if not self._is_first_worker():
             return
+        if self._optimizer.partition is not self._partition:
+            raise RuntimeError("the optimizer has other blocks than the log: begin another log")
+        self.clipping.check()
         if not self._is_resumed:
             self._recorder.resume(self.updates)
             self._strides = Strides(self._trapezoid_every, self._total)
@@ -188,7 +173,7 @@ class Recording:
         optimizer, update = self._optimizer, self.updates + 1
         allocations = {name: values.cpu() for name, values in optimizer.allocations.items()}
         self._refuse_not_finite(update, allocations)
-        norm = self._gradient_norm
+        norm = self.clipping.norm
         facts: dict[str, Any] = {
             "update": update,
             "learning_rate": optimizer.last_lr,
@@ -200,7 +185,8 @@ class Recording:
             self._end_stride(facts, allocations)
         self._recorder.record(facts, allocations)
         optimizer.param_groups[0]["lca_updates"] = update
-        self._before, self._gradient_norm, optimizer.clip_coefficient = None, None, 1.0
+        self._before = None
+        self.clipping.forget()
         if update % ROWS == 0:
             self._recorder.close_part()
 
@@ -263,6 +249,7 @@ class _SampleLoss(nn.Module):
         super().__init__()
         self.model = unwrapped(model)
         self._loss_of, self._sample = loss_of, sample
+        self._trained = trainable(model)
 
     def forward(self, batch: object) -> Tensor:
         """Return the loss at the model's own parameters."""
@@ -278,7 +265,7 @@ class _SampleLoss(nn.Module):
         """Return a batch's loss and its gradients, flat."""
         with torch.enable_grad(), self._seeded(SEED + batch):
             state = self._state([value.detach().requires_grad_() for value in values])
-            inputs = [state[f"model.{name}"] for name, _ in self._trainable()]
+            inputs = [state[f"model.{name}"] for name in self._trained]
             loss = functional_call(self, state, (self._sample[batch],))
             found = torch.autograd.grad(loss, inputs, allow_unused=True)
         return float(loss.detach()), [
@@ -286,22 +273,33 @@ class _SampleLoss(nn.Module):
             for value, gradient in zip(values, found, strict=True)
         ]
 
-    def _trainable(self) -> Iterator[tuple[str, Tensor]]:
-        return ((name, p) for name, p in self.model.named_parameters() if p.requires_grad)
-
     def _state(self, values: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Return parameters of these values, and copies of the buffers."""
+        """Return parameters of these values, and copies of the buffers.
+
+        Raises `RuntimeError` if the model has others than when the recording began.
+        """
+        now = dict(self.model.named_parameters())
+        for name, parameter in self._trained.items():
+            if now.get(name) is not parameter:
+                raise RuntimeError(f"{name}: is another parameter than when the recording began")
         buffers = {f"model.{name}": b.clone() for name, b in self.model.named_buffers()}
-        pairs = zip(self._trainable(), values, strict=True)
+        pairs = zip(self._trained.items(), values, strict=True)
         return buffers | {f"model.{name}": value.view(p.shape) for (name, p), value in pairs}
 
     @contextmanager
     def _seeded(self, seed: int) -> Iterator[None]:
         """Draw random numbers of a seed, without an effect on those of the training."""
         device = next(self.model.parameters()).device
+        states = random.getstate(), np.random.get_state()
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
-            yield
+            random.seed(seed)
+            np.random.seed(seed)
+            try:
+                yield
+            finally:
+                random.setstate(states[0])
+                np.random.set_state(states[1])
 
 
 @contextmanager
@@ -317,52 +315,9 @@ def record(
     """
     recording = Recording(model, optimizer, folder, *args, **kwargs)
     try:
-        with _clipping_told_to(recording):
+        with listened(recording.clipping):
             yield recording
     except BaseException:
         recording.stop()
         raise
     recording.close()
-
-
-@contextmanager
-def _clipping_told_to(recording: Recording) -> Iterator[None]:
-    """Have PyTorch's clipping tell a recording, by whatever name it was imported."""
-
-    def by_norm(
-        gradients: list[Tensor], max_norm: float, total_norm: Tensor, *_: object, **__: object
-    ) -> None:
-        recording.clipped(gradients, total_norm, max_norm)
-
-    def by_value(gradients: list[Tensor], *_: object, **__: object) -> None:
-        recording.refuse_clipping_by_value(gradients)
-
-    clipping = torch.nn.utils.clip_grad
-    with (
-        _told(clipping._clip_grads_with_norm_, by_norm),
-        _told(clipping.clip_grad_value_, by_value),
-    ):
-        yield
-
-
-@contextmanager
-def _told(function: Any, tell: Callable[..., None]) -> Iterator[None]:
-    """Have a function of PyTorch that wraps another first `tell` what it is given, of parameters
-    their gradients: all that import it share what it wraps."""
-    (cell,) = function.__closure__
-    wrapped = cell.cell_contents
-
-    def telling(parameters: Tensor | Iterable[Tensor], *args: Any, **kwargs: Any) -> Any:
-        parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-        tell(_gradients(parameters), *args, **kwargs)
-        return wrapped(parameters, *args, **kwargs)
-
-    cell.cell_contents = telling
-    try:
-        yield
-    finally:
-        cell.cell_contents = wrapped
-
-
-def _gradients(parameters: Sequence[Tensor]) -> list[Tensor]:
-    return [p.grad for p in parameters if p.grad is not None]

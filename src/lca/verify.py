@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from . import LAGS
 from .analysis import logs
 from .files import LogError
-from .recorder import statistics
+from .recorder import fingerprint, statistics
 
 TOLERANCE = 1e-3
 """Largest difference between a block and its heads, relative to the sizes of the heads."""
@@ -26,13 +26,17 @@ TOLERANCE = 1e-3
 
 def verify(log: Path) -> int:
     """Return the number of updates in a whole log. Raises `LogError` at the first flaw."""
+    updates = logs.count_updates(log)
     try:
-        updates = pq.read_table(log, columns=["update"])["update"].to_numpy()
+        _check_pages(log)
+        _check_values(log)
     except (OSError, KeyError, ValueError) as error:
-        raise LogError(f"{log}: not a log: {error}") from None
-    wrong = np.flatnonzero(updates != np.arange(1, len(updates) + 1))
-    if len(wrong):
-        raise LogError(f"{log}: row {wrong[0] + 1} is of update {updates[wrong[0]]}")
+        raise LogError(f"{log}: damaged: {str(error).splitlines()[0]}") from None
+    return updates
+
+
+def _check_values(log: Path) -> None:
+    """Check that what is in the log fits together."""
     _check_facts(log)
     blocks = logs.blocks(log).set_index("name")
     for group in (*logs.lags(log), *(f"probe_{name}" for name in logs.probes(log))):
@@ -42,7 +46,16 @@ def verify(log: Path) -> int:
         _check_strides(log)
         frames = {"sum": logs.group_series(log)}
         _check_columns(log, "trapezoid", blocks, frames, logs.head_group_series(log))
-    return len(updates)
+
+
+def _check_pages(log: Path) -> None:
+    """Check all that was written against its checksums; older logs have none."""
+    file = pq.ParquetFile(log, page_checksum_verification=True)
+    for group in range(file.num_row_groups):
+        file.read_row_group(group)
+    expected = file.schema_arrow.metadata.get(b"fingerprint")
+    if expected is not None and fingerprint(file.schema_arrow).encode() != expected:
+        raise LogError(f"{log}: damaged: its columns, blocks or facts are not what was written")
 
 
 def _check_facts(log: Path) -> None:

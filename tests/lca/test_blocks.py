@@ -226,6 +226,61 @@ def number_of_heads(**matrices):
     return {name.split(".")[-1]: number for name, number in heads(attention).items()}
 
 
+class Two(nn.Module):
+    """Two lists of layers in one module, as the way in and the way out."""
+
+    def __init__(self):
+        super().__init__()
+        for name in ("way_in", "way_out"):
+            self.add_module(name, nn.ModuleList([Layer(attn=Attention()) for _ in range(2)]))
+
+
+def test_lists_of_layers_share_no_block_wherever_they_are():
+    layers = nn.ModuleList([Layer(attn=Attention())])
+    for model, lists in (
+        (Two(), ("way_in", "way_out")),
+        (nn.ModuleDict({"net": Two()}), ("net.way_in", "net.way_out")),
+        (nn.ModuleDict({"stages": nn.ModuleList([layers, copy.deepcopy(layers)])}), None),
+    ):
+        blocks = partition(model).table()
+        matrices = [p.numel() for p in model.parameters() if p.ndim > 1]
+        large = [b for b in blocks if b["component"] in ("query", "out", "w1", "w2")]
+        assert {b["elements"] for b in large} == {16 * 16, 16 * 32}
+        assert sum(b["elements"] for b in blocks if b["elements"] >= 256) == sum(matrices)
+        stacks = {b["stack"] for b in large}
+        assert stacks == set(lists or ("stages.0", "stages.1"))
+
+
+def test_a_layer_may_be_a_list_of_its_parts():
+    """As in x-transformers: norms, then attention or feed-forward network."""
+    parts = [
+        nn.ModuleList([nn.ModuleList([nn.LayerNorm(16)]), part])
+        for part in (Attention(), nn.Linear(16, 16), Attention(), nn.Linear(16, 16))
+    ]
+    found = heads(nn.ModuleDict({"layers": nn.ModuleList(parts)}))
+    assert found["model.1.query"] == found["model.3.query"] == 4
+    assert {"model.2.norms", "model.2.1.weight", "model.4.1.weight"} <= found.keys()
+
+
+@pytest.mark.parametrize("called", ["output", "fc_out", "lm_head"])
+def test_what_makes_the_output_is_no_feed_forward_network(called):
+    model = stacked(attn=Attention())
+    model[called] = nn.Linear(16, 9, bias=False)
+    assert heads(model)["model.0.output"] == 1
+
+
+def test_two_blocks_of_one_name_are_refused():
+    attentions = [nn.Module(), nn.Module()]
+    for number, attention in enumerate(attentions):
+        attention.num_heads = 2 * number + 2
+        attention.projection = nn.Linear(16, 16, bias=False)
+    rule = Rule(r"\d\.projection\.weight", ("query",), heads=0)
+    with pytest.raises(ValueError, match="model.0.query: two blocks would be called so"):
+        partition(nn.ModuleList(attentions), [rule])
+    with pytest.raises(TypeError, match="several names"):
+        Rule("x", "query")
+
+
 def test_a_module_called_as_a_projection_need_not_be_one():
     model = Grouped()
     model.add_module("dense", nn.ModuleDict({"weight": nn.Linear(16, 16)}))

@@ -2,8 +2,10 @@
 
 import pytest
 import torch
-from torch import distributed, multiprocessing
+from torch import distributed, multiprocessing, nn
+from torch.distributed.fsdp import FullyShardedDataParallel
 
+from lca.optimizers import AdamW
 from lca.recorder import FACTS
 from trainers import parameters, start, write_data
 
@@ -64,3 +66,16 @@ def test_two_processes_allocate_as_one(data, found, tmp_path):
         assert [r[place] for r in rows] == pytest.approx([r[place] for r in of_one], rel=1e-5)
     probed = list(FACTS).index("probe_train/after")
     assert [row[probed] is not None for row in rows] == [True, True]
+
+
+@pytest.mark.parametrize("original", [True, False])
+def test_shards_of_parameters_are_refused(tmp_path, original):
+    distributed.init_process_group("gloo", f"file://{tmp_path}/meet", rank=0, world_size=1)
+    try:
+        model = FullyShardedDataParallel(
+            nn.Linear(3, 3), device_id=torch.device("cpu"), use_orig_params=original
+        )
+        with pytest.raises(ValueError, match="not the shards of FSDP"):
+            AdamW(model.parameters()).attach(model)
+    finally:
+        distributed.destroy_process_group()

@@ -1,7 +1,9 @@
 """Logs of trainings that know nothing of them."""
 
 import copy
+import random
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -121,6 +123,113 @@ def test_clipping_of_a_part_of_the_gradients_is_refused(tmp_path):
         (10 * loss_of(model, batch(0))).backward()
         for parameter in model.parameters():
             nn.utils.clip_grad_norm_(parameter, 1e-3)
+
+
+@pytest.mark.parametrize("forget", ["optimizer", "model", "model, to zero"])
+def test_the_clipping_of_gradients_of_which_no_step_is_made_is_forgotten(tmp_path, forget):
+    model, optimizer = made()
+
+    def train_but_spikes(spikes):
+        for number in range(6):
+            optimizer.zero_grad() if forget == "optimizer" else model.zero_grad(forget == "model")
+            scale = 100 if number in spikes else 1e-3
+            (scale * loss_of(model, batch(number))).backward()
+            if nn.utils.clip_grad_norm_(model.parameters(), 1.0) < 10:
+                optimizer.step()
+
+    with lca.record(model, optimizer, tmp_path / "some") as recording:
+        if forget == "model, to zero":  # cannot be told from adding to clipped gradients
+            with pytest.raises(RuntimeError, match="gradients that changed after it"):
+                train_but_spikes({2, 3})
+            return recording.stop()
+        train_but_spikes({2, 3})
+    row = lca.read(recording.log).facts
+    assert (row["gradient_norm"] < 0.1).all()
+    whole = logs.series(recording.log, "own_batch", "sum").sum(axis="columns").abs()
+    assert whole.max() < 0.01  # not a hundred times that
+
+
+def test_adding_to_clipped_gradients_is_refused(tmp_path):
+    """As clipping after every one of several batches does."""
+    model, optimizer = made()
+    with (
+        pytest.raises(RuntimeError, match="gradients that changed after it"),
+        lca.record(model, optimizer, tmp_path),
+    ):
+        for number in range(2):
+            (10 * loss_of(model, batch(number))).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+
+
+def test_other_blocks_than_those_of_the_log_are_refused(tmp_path):
+    model, optimizer = made()
+    with (
+        pytest.raises(RuntimeError, match="other blocks than the log"),
+        lca.record(model, optimizer, tmp_path),
+    ):
+        train(model, optimizer, range(2))
+        more = nn.Linear(3, 3)
+        optimizer.add_param_group({"params": more.parameters()})
+        optimizer.attach(nn.Sequential(model, more))
+        train(model, optimizer, range(2))
+
+
+def test_layers_that_are_trained_in_turn_have_their_own_names(tmp_path):
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    optimizer = lca.SGD(model.parameters(), lr=0.1)
+    for number in range(2):
+        model.requires_grad_(False)[number].requires_grad_(True)
+        with lca.record(model, optimizer, tmp_path / str(number)) as recording:
+            for _ in range(3):
+                model.zero_grad()
+                model(torch.ones(1, 3)).sum().backward()
+                optimizer.step()
+        names = set(logs.blocks(recording.log)["component"])
+        assert names == {f"{number}.weight", f"{number}.bias"}
+
+
+class Whimsical(nn.Module):
+    """Leaves its layer out by the random numbers of Python and of NumPy."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(8, 1)
+
+    def forward(self, inputs):
+        share = random.random() + np.random.rand()
+        return self.layer(inputs) * share
+
+
+def test_random_numbers_of_all_generators_are_drawn_as_without_measuring(tmp_path):
+    found = []
+    for how in ({}, {"loss_of": loss_of, "sample": SAMPLE, "trapezoid_every": 2, "updates": 20}):
+        torch.manual_seed(0)
+        random.seed(1)
+        np.random.seed(1)
+        model = Whimsical()
+        optimizer = lca.AdamW(model.parameters(), lr=1e-2)
+        with lca.record(model, optimizer, tmp_path / f"{len(how)}", **how) as recording:
+            train(model, optimizer, range(20))
+        found.append(model.layer.weight)
+    assert torch.equal(*found)
+    residuals = logs.strides(recording.log)["residual"].abs()
+    assert residuals.max() < 1e-3  # the same numbers at both ends of a stride
+
+
+@pytest.mark.parametrize("change", ["replaced", "frozen"])
+def test_a_model_that_changes_meanwhile(tmp_path, change):
+    model, optimizer = made()
+    how = {"loss_of": loss_of, "sample": SAMPLE, "trapezoid_every": 2}
+    with lca.record(model, optimizer, tmp_path, **how) as recording:
+        train(model, optimizer, range(4))
+        if change == "replaced":
+            model[0].bias = nn.Parameter(torch.zeros(32))
+            with pytest.raises(RuntimeError, match=r"0\.bias: is another parameter than when"):
+                train(model, optimizer, range(4, 8))
+        else:  # as people do who train the last layers alone in the end
+            model[0].requires_grad_(False)
+            train(model, optimizer, range(4, 8))
+    assert logs.count_updates(recording.log) >= 3
 
 
 def test_clipping_by_value_is_refused_of_the_recorded_gradients_alone(tmp_path):
@@ -250,6 +359,13 @@ def test_bad_input_is_refused(tmp_path, log):
         lca.Recording(model, optimizer, tmp_path, loss_of)
     with pytest.raises(ValueError, match="updates is -1"):  # as of a Trainer without max_steps
         lca.Recording(model, optimizer, tmp_path, updates=-1)
+    for setting in ("trapezoid_every", "loss_every"):
+        with pytest.raises(ValueError, match="at least 1"):
+            lca.Recording(model, optimizer, tmp_path, **{setting: 0})
+    first = lca.Recording(model, optimizer, tmp_path / "one")
+    with pytest.raises(RuntimeError, match="is being recorded already"):
+        lca.Recording(model, optimizer, tmp_path / "two")
+    first.stop()
     with pytest.raises(TypeError, match="such as lca.AdamW in place of this SGD"):
         lca.Recording(model, torch.optim.SGD(model.parameters()), tmp_path)
     optimizer.attach(model)

@@ -1,6 +1,7 @@
 """The optimizers in the hands of people who train with PyTorch, and what is refused there."""
 
 import copy
+import pickle
 import subprocess
 import sys
 
@@ -134,13 +135,44 @@ def test_a_running_training_can_switch(pair, direction):
     assert_close(then[0], other)
 
 
+@pytest.mark.parametrize("pair", PAIRS[:2])  # the states of SGD count no updates
+def test_what_the_other_optimizer_did_meanwhile_is_not_taken_for_ours(pair):
+    (model, optimizer), (other, reference) = both(*pair)
+    train(model, optimizer, range(3))
+    other.load_state_dict(model.state_dict())
+    reference.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    train(other, reference, range(3, 6))
+    model.load_state_dict(other.state_dict())
+    optimizer.load_state_dict(copy.deepcopy(reference.state_dict()))
+    train(model, optimizer, range(6, 7))
+    assert not optimizer.allocations["next_batch"].any()
+    train(model, optimizer, range(7, 8))
+    assert optimizer.allocations["next_batch"].any()
+
+
+def test_a_copy_of_an_optimizer_is_attached_to_the_copy_of_its_model():
+    (model, optimizer), _ = both(*PAIRS[0])
+    train(model, optimizer, range(3))
+    for copied in (copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))):
+        other, its_own = copied((model, optimizer))
+        refused(RuntimeError, "attach", its_own.step)
+        its_own.attach(other)
+        train(other, its_own, range(3, 5))
+        expected = copy.deepcopy(model.state_dict())
+        again, reference = both(*PAIRS[0])[0]
+        train(again, reference, range(3))
+        train(again, reference, range(3, 5))
+        assert all(map(torch.equal, again.parameters(), other.parameters()))
+        assert all(torch.equal(expected[name], value) for name, value in model.state_dict().items())
+
+
 def test_the_state_has_the_names_of_pytorchs():
     (model, optimizer), (other, reference) = both(*PAIRS[0])
     for one in ((model, optimizer), (other, reference)):
         train(*one, range(2))
     mine, other = optimizer.state_dict(), reference.state_dict()
     assert mine["state"].keys() == other["state"].keys()
-    assert mine["state"][0].keys() - {"last"} == other["state"][0].keys()
+    assert mine["state"][0].keys() - {"last", "last_step"} == other["state"][0].keys()
     assert mine["state"][0]["step"] == other["state"][0]["step"] == 2
 
 
@@ -262,6 +294,25 @@ def test_tensors_that_the_kernels_cannot_update_are_refused():
     )
 
 
+def test_other_layers_of_the_same_size_are_not_taken_for_those_of_the_blocks():
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    model[1].requires_grad_(False)
+    blocks = partition(model)
+    model.requires_grad_(True)[0].requires_grad_(False)
+    optimizer = AdamW(model.parameters())
+    refused(ValueError, "blocks are not of", lambda: optimizer.attach(model, blocks))
+
+
+def test_parameters_that_are_laid_out_anew_are_refused():
+    model = nn.Linear(3, 3)
+    optimizer = AdamW(model.parameters())
+    optimizer.attach(model)
+    model(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    model.weight.data = model.weight.data.T
+    refused(RuntimeError, "weight: is not contiguous any more", optimizer.step)
+
+
 def test_gradients_without_a_true_allocation_are_refused():
     model = nn.Embedding(5, 4, sparse=True)
     optimizer = SGD(model.parameters(), lr=0.1)
@@ -300,6 +351,17 @@ def test_states_of_other_updates_are_refused():
             ),
             lambda optimizer=optimizer, state=state: optimizer.load_state_dict(state),
         )
+    of_adam = torch.optim.Adam(model.parameters(), weight_decay=0.1).state_dict()
+    refused(
+        *(ValueError, "AdamW with LCA does not support decoupled_weight_decay=False"),
+        lambda: AdamW(model.parameters()).load_state_dict(of_adam),
+    )
+    refused(
+        *(ValueError, "no state of SGD: it has no momentum"),
+        lambda: SGD(model.parameters()).load_state_dict(of_adam),
+    )
+    with pytest.raises(TypeError, match="positional"):  # PyTorch's fourth is dampening
+        SGD(model.parameters(), 0.1, 0.9, 0.5)
     refused(ValueError, "lr is -1", lambda: AdamW(model.parameters(), lr=-1))
     refused(ValueError, "betas are", lambda: AdamW(model.parameters(), betas=(0.9, 1.0)))
 

@@ -19,7 +19,7 @@ class Adam(LcaOptimizer):
 
     MOMENTS = ("exp_avg", "exp_avg_sq")
     TORCH_ORDER = True
-    UNSUPPORTED = [*LcaOptimizer.UNSUPPORTED, "decoupled_weight_decay"]
+    FIXED = LcaOptimizer.FIXED | {"decoupled_weight_decay": False}
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class AdamW(Adam):
     weight_decay. The decay is part of the displacement that is allocated.
     """
 
-    UNSUPPORTED = LcaOptimizer.UNSUPPORTED
+    FIXED = LcaOptimizer.FIXED | {"decoupled_weight_decay": True}
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from torch.optim.optimizer import ParamsT
 from .. import LAGS
 from ..allocation import add_terms, empty
 from ..blocks import Partition, Slice, partition
+from ..placement import trainable, unwrapped
 
 if TYPE_CHECKING:
     from .cuda_kernel import Runs
@@ -95,17 +96,31 @@ class LcaOptimizer(torch.optim.Optimizer):
     TORCH_ORDER = False
     """Whether the moments and the decay are computed in the order of PyTorch's own Adam."""
 
-    UNSUPPORTED = ["amsgrad", "maximize", "nesterov", "dampening", "differentiable"]
-    """Settings of PyTorch's optimizers that make other updates."""
+    FIXED: dict[str, Any] = {"amsgrad": False, "maximize": False, "differentiable": False}
+    """Settings of PyTorch's optimizers with the only values by which the updates are ours."""
 
     def __init__(self, params: ParamsT, **defaults: Any) -> None:
+        self._detach()
+        super().__init__(params, defaults | self.FIXED)
+
+    def _detach(self) -> None:
+        """Be as before the first `attach`."""
         self.partition: Partition | None = None
-        super().__init__(params, defaults)
+        self.given_blocks: Partition | None = None
+        """The blocks that it was attached to, if they were not read from the model."""
         self.allocations: dict[str, Tensor] = {}
         self.last_lr = 0.0
         """The learning rate of the last step."""
         self.clip_coefficient: float | Tensor = 1.0
         """What clipping multiplied the gradient by: undone in the allocations of the next step."""
+        self.is_recorded = False
+        """Whether there is a `Recording` of it."""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a copy, which has to be attached to a model of its own."""
+        if "partition" not in self.__dict__:  # or PyTorch is loading a state
+            self._detach()
+        super().__setstate__(state)
 
     @staticmethod
     def _betas(group: dict[str, Any]) -> tuple[float, float]:
@@ -141,18 +156,20 @@ class LcaOptimizer(torch.optim.Optimizer):
         float32 copy of them: tensor by tensor, or one flat tensor, in the model's order. Raises
         `ValueError` if neither is so, or if they are not plain contiguous float32 tensors.
         """
-        blocks = blocks or partition(model)
-        trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        if tuple(p.numel() for p in trainable.values()) != blocks.sizes:
-            raise ValueError("the blocks are not of the parameters of this model")
+        _refuse_sharded(model)
+        given, blocks = blocks, blocks or partition(model)
+        parameters = trainable(model)
+        found = tuple((name, p.numel()) for name, p in parameters.items())
+        if found != tuple(zip(blocks.names, blocks.sizes, strict=True)):
+            raise ValueError("the blocks are not of the trainable parameters of this model")
         held = self._tensors()
-        known = {id(p): name for name, p in model.named_parameters()}
+        known = {id(p): name for name, p in unwrapped(model).named_parameters()}
         for number, tensor in enumerate(held):
             _refuse_kind(known.get(id(tensor), f"the optimizer's tensor {number}"), tensor)
         if len({tensor.device for tensor in held}) > 1:
             raise ValueError("LCA needs all parameters on one device")
-        self._places = _places(trainable, held, set(known))
-        self.partition = blocks
+        self._places = _places(parameters, held, set(known))
+        self.partition, self.given_blocks = blocks, given
         self._slices: list[list[tuple[int, Slice]]] = [[] for _ in held]
         for piece in blocks.slices:
             index, start = self._places[piece.parameter]
@@ -161,6 +178,11 @@ class LcaOptimizer(torch.optim.Optimizer):
         self._shares = _share_out(self._slices, torch.get_num_threads())
         self._arrays: dict[int, tuple[tuple[int, ...], Floats, Floats, Floats | None]] = {}
         self._runs: list[Runs] | None = None
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients, and how they were clipped."""
+        super().zero_grad(set_to_none)
+        self.clip_coefficient = 1.0
 
     def _attached(self) -> Partition:
         return cast(Partition, self.partition)  # there from `attach` on
@@ -194,8 +216,9 @@ class LcaOptimizer(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """Apply one update and allocate it.
 
-        Raises `RuntimeError` before `attach`, without any gradient, and for gradients that are
-        sparse, not float32, or of parameters that were frozen when the model was attached.
+        Raises `RuntimeError` before `attach`, without any gradient, for gradients that are sparse,
+        not float32, or of parameters that were frozen when the model was attached, and for
+        parameters that were laid out anew since.
         """
         if self.partition is None:
             raise RuntimeError("call attach(model) before the first step")
@@ -218,7 +241,10 @@ class LcaOptimizer(torch.optim.Optimizer):
         """Raise `RuntimeError` for gradients of which no allocation could be true."""
         if all(gradient is None for gradient in gradients):
             raise RuntimeError("no parameter has a gradient: call backward() before step()")
-        for name, gradient, slices in zip(self._names, gradients, self._slices, strict=True):
+        held = zip(self._names, self._tensors(), gradients, self._slices, strict=True)
+        for name, tensor, gradient, slices in held:
+            if not tensor.is_contiguous():
+                raise RuntimeError(f"{name}: is not contiguous any more, as at attach(model)")
             if gradient is not None and gradient.layout != torch.strided:
                 raise RuntimeError(f"{name}: LCA does not support sparse gradients")
             if gradient is not None and gradient.dtype != torch.float32:
@@ -231,7 +257,10 @@ class LcaOptimizer(torch.optim.Optimizer):
 
         Raises `ValueError` if that one made other updates.
         """
+        kind = type(self).__name__
         for group in state_dict["param_groups"]:
+            if missing := self.defaults.keys() - self.FIXED.keys() - group.keys():
+                raise ValueError(f"this is no state of {kind}: it has no {min(missing)}")
             self._refuse_settings(group)
         super().load_state_dict(state_dict)
 
@@ -242,8 +271,9 @@ class LcaOptimizer(torch.optim.Optimizer):
         self.partition = None
 
     def _refuse_settings(self, group: dict[str, Any]) -> None:
-        for setting in self.UNSUPPORTED:
-            if group.get(setting):
+        for setting, value in self.FIXED.items():
+            if group.get(setting, value) != value:
+                setting = f"{setting}={group[setting]}"
                 raise ValueError(f"{type(self).__name__} with LCA does not support {setting}")
 
     def _job(self, parameter: Tensor, group: dict[str, Any]) -> Job | None:
@@ -255,10 +285,12 @@ class LcaOptimizer(torch.optim.Optimizer):
         for name in self.MOMENTS:
             if state.get(name) is None:
                 state[name] = torch.zeros_like(parameter)
-        state["step"] = int(state.get("step", 0)) + 1
-        step = self._step(group, state["step"])
+        count = int(state.get("step", 0)) + 1
+        step = self._step(group, count)
         last = Step(*state["last"]) if state.get("last") else STAY
-        state["last"] = tuple(step)
+        if state.get("last_step", state.get("step")) != state.get("step"):
+            last = STAY  # another optimizer made updates since
+        state["step"], state["last"], state["last_step"] = count, tuple(step), count
         gradient = parameter.grad.contiguous()
         m, *v = (state[name] for name in self.MOMENTS)
         return Job(parameter, gradient, m, v[0] if v else None, self._betas(group), step, last)
@@ -360,16 +392,23 @@ def at_least_zero(**settings: float) -> None:
             raise ValueError(f"{name} is {value}, but must be at least 0")
 
 
+def _refuse_sharded(model: nn.Module) -> None:
+    """Raise `ValueError` for a model of which each worker has a part."""
+    if any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules()):
+        raise ValueError("LCA needs whole parameters on every worker, not the shards of FSDP")
+
+
 def _refuse_kind(name: str, tensor: Tensor) -> None:
     """Raise `ValueError` for a tensor that the kernels cannot update."""
-    if type(tensor.detach()) is not Tensor or type(tensor).__name__ == "FlatParameter":
+    if type(tensor.detach()) is not Tensor:
         kind = type(tensor.detach()).__name__
-        kind = type(tensor).__name__ if kind == "Tensor" else kind
         raise ValueError(f"{name}: LCA needs whole plain tensors, not a {kind}, as of FSDP")
     if tensor.dtype != torch.float32:
+        is_half = tensor.dtype in (torch.float16, torch.bfloat16)
+        remedy = "for mixed precision, use torch.autocast" if is_half else "use model.float()"
         raise ValueError(
             f"{name}: LCA needs float32 parameters or a float32 master copy of them, not "
-            f"{tensor.dtype}; for mixed precision, use torch.autocast"
+            f"{tensor.dtype}; {remedy}"
         )
     if not tensor.is_contiguous():
         raise ValueError(f"{name}: LCA needs contiguous parameters")

@@ -17,22 +17,18 @@ class SGD(LcaOptimizer):
     """
 
     MOMENTS = ("momentum_buffer",)
+    FIXED = LcaOptimizer.FIXED | {"dampening": 0.0, "nesterov": False}
 
     def __init__(
         self,
         params: ParamsT,
         lr: float = 1e-3,
         momentum: float = 0.0,
+        *,
         weight_decay: float = 0.0,
     ) -> None:
         at_least_zero(lr=lr, momentum=momentum, weight_decay=weight_decay)
-        super().__init__(
-            params,
-            lr=lr,
-            momentum=momentum,
-            weight_decay=weight_decay,
-            **{"dampening": 0.0, "nesterov": False},  # PyTorch's states have them
-        )
+        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay)
 
     @staticmethod
     def _betas(group: dict[str, Any]) -> tuple[float, float]:
