@@ -18,10 +18,12 @@ from fairseq.data.indexed_dataset import MMapIndexedDataset, best_fitting_int_dt
 from closer_look.data.binary import count
 from closer_look.data.dropped import check_dropped
 from closer_look.data.text import read_lines
-from closer_look.jobs.job import job
+from closer_look.jobs.job import job, tell
 from closer_look.jobs.manifest import check_bpe, write_manifest
 
 BATCH = 20_000  # lines in memory at a time
+WORTH_TELLING = 0.01
+"""Share of the pieces that may be unknown unsaid: held-out text has characters of its own."""
 
 
 class Encoder:
@@ -105,12 +107,15 @@ if __name__ == "__main__":
             snakemake.threads,
         )
         for name, part in counts.items():
+            pieces = part["tokens"] - part["sentences"]
             check_dropped(
                 f"{folder}: of the pieces of {name}",
                 {"unknown to the vocabulary": part["unknown"]},
-                part["tokens"] - part["sentences"],
+                pieces,
                 snakemake.config["cleaning"]["max_dropped"],
             )
+            if part["unknown"] > WORTH_TELLING * pieces:
+                tell(f"{folder}: of {pieces} pieces of {name}, {part['unknown']} are unknown")
         write_manifest(
             snakemake.output.manifest,
             {path.name: path for path in sorted(folder.iterdir())},

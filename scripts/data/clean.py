@@ -8,7 +8,7 @@ from pathlib import Path
 from closer_look.data.dropped import check_dropped
 from closer_look.data.sentences import count_letters, measure, normalised
 from closer_look.data.text import read_pairs, write_lines
-from closer_look.jobs.job import job
+from closer_look.jobs.job import InputError, job
 from closer_look.jobs.manifest import write_manifest
 
 BATCH = 10_000  # pairs in memory at a time
@@ -49,16 +49,17 @@ def clean(
     clean_target: str | Path,
     max_words: int,
     max_ratio: float,
-) -> tuple[dict[str, int], dict[str, int]]:
+) -> tuple[dict[str, int], dict[str, int], int]:
     """Write the fit pairs, each once, whitespace normalised, in their order.
 
     Text is empty, or repeated, if it is for SentencePiece, which see `normalised`. Returns the
     number of pairs kept and of those dropped for each reason (the first that holds of empty, long,
-    ratio, duplicate), and of each side's lines that were kept those measured in characters.
-    Remembers a hash of each pair kept, some 90 bytes of memory.
+    ratio, duplicate), of each side's lines that were kept those measured in characters, and how
+    many pairs that were kept have the same text on both sides. Remembers a hash of each pair kept,
+    some 90 bytes of memory.
     """
     counts = dict.fromkeys(("kept", "empty", "long", "ratio", "duplicate"), 0)
-    source_in_characters = target_in_characters = 0
+    source_in_characters = target_in_characters = alike = 0
     seen = set()
     with write_lines(clean_source) as write_source, write_lines(clean_target) as write_target:
         for lines, sides in _with_normalised(read_pairs(source, target)):
@@ -74,8 +75,9 @@ def clean(
                     write_target(lines[1])
                     source_in_characters += lengths[0][1] > 0
                     target_in_characters += lengths[1][1] > 0
+                    alike += sides[0] == sides[1]
             counts[reason or "kept"] += 1
-    return counts, {"source": source_in_characters, "target": target_in_characters}
+    return counts, {"source": source_in_characters, "target": target_in_characters}, alike
 
 
 def _with_normalised(
@@ -98,10 +100,19 @@ def reasons(counts: dict[str, int], max_words: int, max_ratio: float) -> dict[st
     }
 
 
+def check_alike(what: str, alike: int, kept: int, most: float) -> None:
+    """Raise `InputError` if more than the share `most` of the pairs are a text and itself."""
+    if alike > most * kept:
+        raise InputError(
+            f"{what}: {alike} of {kept} pairs have the same text in both languages: is one file "
+            f"the other's copy? If that is meant, raise cleaning.max_dropped ({most})"
+        )
+
+
 if __name__ == "__main__":
     with job(snakemake):
         given, output, limits = snakemake.input, snakemake.output, snakemake.params
-        counts, in_characters = clean(
+        counts, in_characters, alike = clean(
             given.source,
             given.target,
             output.source,
@@ -109,18 +120,17 @@ if __name__ == "__main__":
             limits.max_words,
             limits.max_ratio,
         )
-        check_dropped(
-            f"{given.source}: of the pairs",
-            reasons(counts, limits.max_words, limits.max_ratio),
-            sum(counts.values()),
-            # No parameter of the rule: what is kept does not depend on it.
-            snakemake.config["cleaning"]["max_dropped"],
-        )
+        # No parameter of the rule: what is kept does not depend on it.
+        max_dropped = snakemake.config["cleaning"]["max_dropped"]
+        why = reasons(counts, limits.max_words, limits.max_ratio)
+        check_dropped(f"{given.source}: of the pairs", why, sum(counts.values()), max_dropped)
+        check_alike(given.source, alike, counts["kept"], max_dropped)
         files = {"source": output.source, "target": output.target}
         write_manifest(
             output.manifest,
             files,
             pairs=counts,
+            alike=alike,
             units={
                 side: "characters" if number > counts["kept"] / 2 else "words"
                 for side, number in in_characters.items()

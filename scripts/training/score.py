@@ -14,7 +14,7 @@ import pandas as pd
 from closer_look.analysis.frames import with_run, write
 from closer_look.config import Run
 from closer_look.data.sentences import measure, normalised
-from closer_look.data.text import read_lines
+from closer_look.data.text import read_lines, read_pairs
 from closer_look.jobs.cards import check_kernels, claimed
 from closer_look.jobs.job import InputError, job, tell
 from closer_look.jobs.manifest import check_bpe, check_folder, read_manifest, sha256
@@ -199,8 +199,8 @@ def _translation(
     model, test_set: TestSet, bpe: Path, beam: int, sentences: int | None, target: str
 ) -> dict:
     """Translate a test set; return its scores, and print how the first sentences fared."""
-    sides = zip(read_lines(test_set.source), read_lines(test_set.reference), strict=True)
-    sources, references = map(list, zip(*islice(sides, sentences), strict=True))
+    pairs = islice(read_pairs(test_set.source, test_set.reference), sentences)
+    sources, references = map(list, zip(*pairs, strict=True))
     translations = model.translate(sources, bpe, beam)
     for triple in islice(zip(sources, translations, references, strict=True), 5):
         print(test_set.name, *triple, sep="\n  ")

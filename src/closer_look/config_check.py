@@ -69,6 +69,8 @@ def check(config: Tree, schema: Tree) -> None:
     if missing := required - config["training"].keys():
         raise ConfigError(f"training.{min(missing)}: missing")
     _check_variants(config)
+    if not runs(config):
+        raise ConfigError("runs: no run: none of them has a language for one of its objectives")
     _check_main_runs(config)
     for estimator in (config["figures"]["estimator"], *config["figures"]["also"]):
         check_recorded(config, estimator)
@@ -161,6 +163,8 @@ def _check_main_runs(config: Tree) -> None:
             continue
         if name not in accepted or name.split("/")[1] != objective:
             choices = [choice for choice in accepted if choice.split("/")[1] == objective]
+            if not choices:
+                raise ConfigError(f"main_runs.{objective}: no run has this objective: write null")
             raise ConfigError(_refuse(f"main_runs.{objective}", name, choices))
 
 
@@ -214,7 +218,8 @@ def _check_optimizer(config: Tree, variant: str) -> None:
         if wrong and optimizer != training["optimizer"]:
             raise ConfigError(f"{key}.{wrong[0]}: only with optimizer: {optimizer}")
     if training["optimizer"] == "sgd" and "momentum" not in training:
-        raise ConfigError(f"{key}.momentum: missing; sgd needs one, if only 0")
+        place = _place(config, variant, "optimizer")
+        raise ConfigError(f"{place}.momentum: missing; sgd needs one, if only 0")
 
 
 def _check_sizes(config: Tree, variant: str) -> None:
@@ -309,7 +314,9 @@ def _explain(error: jsonschema.ValidationError) -> str:
                 hint = f" (in YAML, a list is in brackets: [{instance}])"
             return f"{key}: {instance!r} is not of type {' or '.join(kinds)}{hint}"
         case "pattern" if "title" in schema:
-            return f"{key}: {error.message}: it has to be {schema['title']}"
+            return f"{key}: {instance!r} has to be {schema['title']}"
+        case "pattern" if choices := re.fullmatch(r"\^\(([\w|]+)\)\$", schema["pattern"]):
+            return _refuse(key, instance, choices[1].split("|"))
         case _:
             return f"{key}: {error.message}".replace("\n", " ")
 

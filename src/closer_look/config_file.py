@@ -1,6 +1,7 @@
 """Files of the configuration, read without losing what YAML would lose unsaid."""
 
 import argparse
+import json
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -70,11 +71,13 @@ def read(path: str | Path) -> Tree:
         if Path(path).suffix == ".json":
             text = text.replace("\t", " ")  # which YAML has not, and JSON between words only
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
+        content = json.loads(text) if Path(path).suffix == ".json" else yaml.safe_load(text)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: is not UTF-8; save it as such") from None
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path}: line {error.lineno}: {error.msg}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark else ""

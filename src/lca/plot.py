@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.typing import ColorType
 
 from .analysis.uncertainty import INTERVAL
 from .reading import Log
@@ -98,7 +99,7 @@ def completeness(log: Log) -> Figure:
     return figure
 
 
-def _band(panel: Axes, rows: pd.DataFrame, column: str, colour: str, label: str) -> None:
+def _band(panel: Axes, rows: pd.DataFrame, column: str, colour: ColorType, label: str) -> None:
     values, error = rows[column], INTERVAL * rows[f"{column}_se"]
     panel.plot(rows["update"], values, color=colour, label=label)
     panel.fill_between(
@@ -121,9 +122,9 @@ def _places(frame: pd.DataFrame) -> pd.Series:
     return frame["stack"] + " " + layers
 
 
-def _colour(number: int) -> tuple[float, float, float]:
+def _colour(number: int) -> ColorType:
     """Return one of twenty colours, the ten strong ones first."""
-    return mpl.colormaps["tab20"].colors[(2 * number + number // 10) % 20]
+    return mpl.color_sequences["tab20"][(2 * number + number // 10) % 20]
 
 
 def _finish(panel: Axes, **labels: str) -> None:

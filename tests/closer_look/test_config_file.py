@@ -52,6 +52,14 @@ def test_what_would_be_lost_or_cannot_be_read_is_one_line_with_the_file(tmp_path
     assert "\n" not in str(error.value)
 
 
+def test_json_is_read_as_json(tmp_path):
+    (tmp_path / "a.json").write_text('{"training": {"lr": 1e-3}}')
+    assert read(tmp_path / "a.json") == {"training": {"lr": 0.001}}
+    (tmp_path / "b.json").write_text('{"training":\n {lr: 1}}')
+    with pytest.raises(ConfigError, match=r"b.json: line 2: "):
+        read(tmp_path / "b.json")
+
+
 def test_a_file_that_is_no_text_or_not_there_is_one_line(tmp_path):
     with pytest.raises(ConfigError, match="none.yaml: No such file"):
         read(tmp_path / "none.yaml")

@@ -186,9 +186,40 @@ NO_TEXT = [
     *FOREIGN,
     (b"<?xml version='1.0'?>\n<tmx>\n", "XML: its text is needed, a sentence a line"),
     (b"\n<TMX version='1.4'>\n", "XML: its text is needed"),
-    ("one\ntwo\n".encode("utf-16-le"), "not UTF-8, full of zero bytes"),
-    ("one\ntwo\n".encode("utf-32"), "not UTF-8, full of zero bytes"),
+    (b"<!DOCTYPE srcset SYSTEM 'x'>\n<srcset setid='a'>\n", "XML: its text is needed"),
+    (b"<refset setid='a' srclang='en'>\n<doc>\n", "XML: its text is needed"),
+    (b'{"en": "one", "de": "eins"}\n', "JSON: its text is needed"),
+    (b'[ "one", "two" ]\n', "JSON: its text is needed"),
+    (b"one\rtwo\rthree", "its lines end in carriage returns alone: `tr '\\r' '\\n'`"),
+    ("one\ntwo\n".encode("utf-16-le"), "not UTF-8: UTF-16LE becomes it by `iconv"),
+    ("one\ntwo\n".encode("utf-16-be"), "not UTF-8: UTF-16BE becomes it by `iconv"),
+    ("\ufeff一\n二\n".encode("utf-16-be"), "not UTF-8: UTF-16 becomes it by `iconv"),
+    ("one\ntwo\n".encode("utf-32"), "not UTF-8: UTF-32 becomes it by `iconv"),
 ]
+TEXT = [
+    b"one\r\ntwo\r\n",
+    b"one\rmore\rtwo\nthree\n",
+    b'{one}: "two"\n',
+    b"[1] one\n",
+    b"<doctor> a\n",
+]
+
+
+@pytest.mark.parametrize("content", TEXT)
+def test_what_looks_a_little_like_something_else_is_text(tmp_path, content):
+    path = tmp_path / "text.en"
+    path.write_bytes(content)
+    check_text(path)
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz", ".zst"])
+@pytest.mark.parametrize("content", [b"", b"plain text\n", gzip.compress(b"one\n" * 99)[:20]])
+def test_text_that_is_damaged_from_its_beginning_on_is_named(tmp_path, suffix, content):
+    path = tmp_path / f"text.en{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=f"^{path}: damaged or truncated") as error:
+        check_text(path)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress])

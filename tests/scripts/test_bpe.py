@@ -77,7 +77,7 @@ def test_a_sample_is_drawn_from_all_of_the_text_the_same_each_time(data):
     ("vocab_size", "message"),
     [
         (10**6, r"^bpe.vocab_size: .*too high \(1000000\).* value <= \d+"),
-        (5, "^bpe.vocab_size: .*smaller.*"),
+        (5, r"^bpe.vocab_size: 5 is less than the text has different characters \(\d+\)$"),
     ],
 )
 def test_a_vocabulary_size_that_the_text_cannot_give(data, vocab_size, message):

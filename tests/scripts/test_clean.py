@@ -6,7 +6,7 @@ from closer_look.data.dropped import check_dropped
 from closer_look.data.sentences import measure
 from closer_look.data.text import read_lines, write_lines
 from closer_look.jobs.job import InputError
-from scripts.data.clean import clean, fault, normalise, reasons
+from scripts.data.clean import check_alike, clean, fault, normalise, reasons
 
 
 def run(tmp_path, pairs, max_words=5, max_ratio=3.0):
@@ -16,7 +16,7 @@ def run(tmp_path, pairs, max_words=5, max_ratio=3.0):
         with write_lines(path) as write:
             for line in lines:
                 write(line)
-    counts, _ = clean(*paths, max_words, max_ratio)
+    counts, *_ = clean(*paths, max_words, max_ratio)
     return list(zip(*map(read_lines, paths[2:]), strict=True)), counts
 
 
@@ -131,8 +131,22 @@ def test_the_lines_measured_in_characters_are_counted(tmp_path):
             for line in lines:
                 write(line)
     outputs = tmp_path / "cs", tmp_path / "ct"
-    _, characters = clean(tmp_path / "s", tmp_path / "t", *outputs, 9, 9.0)
+    _, characters, _ = clean(tmp_path / "s", tmp_path / "t", *outputs, 9, 9.0)
     assert characters == {"source": 0, "target": 1}
+
+
+def test_one_text_in_both_languages_is_refused_whatever_its_line_ends(tmp_path):
+    with write_lines(tmp_path / "s") as source, write_lines(tmp_path / "t") as target:
+        for number in range(10):
+            source(f"line {number}")
+            target(f"\ufeff line {number}\r" if number < 6 else f"Zeile {number}")
+    outputs = tmp_path / "clean.s", tmp_path / "clean.t"
+    counts, _, alike = clean(tmp_path / "s", tmp_path / "t", *outputs, 9, 9.0)
+    assert (counts["kept"], alike) == (10, 6)
+    check_alike("en.gz", alike, counts["kept"], 0.6)
+    message = r"^en.gz: 6 of 10 pairs have the same text .* raise cleaning.max_dropped \(0.5\)$"
+    with pytest.raises(InputError, match=message):
+        check_alike("en.gz", alike, counts["kept"], 0.5)
 
 
 def test_a_step_that_drops_most_of_its_text_is_refused_with_the_rule_and_the_way_out():
@@ -147,5 +161,7 @@ def test_a_step_that_drops_most_of_its_text_is_refused_with_the_rule_and_the_way
     )
     check_dropped("en.gz", dropped, 100, 0.51)
     check_dropped("en.gz", {"empty": 50}, 100, 0.5)
+    with pytest.raises(InputError, match="100 of 100 would be left out: 100 empty: nothing would"):
+        check_dropped("en.gz", {"empty": 100}, 100, 0.5)
     check_dropped("en.gz", {"empty": 100}, 100, 1)
     check_dropped("en.gz", {}, 0, 0.5)

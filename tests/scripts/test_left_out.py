@@ -64,7 +64,7 @@ def trained_on(data, objective, settings, max_tokens):
         max_tokens=cfg.dataset.max_tokens,
         max_positions=utils.resolve_max_positions(*limits, cfg.dataset.max_tokens),
         ignore_invalid_inputs=True,
-        required_batch_size_multiple=1,
+        required_batch_size_multiple=cfg.dataset.required_batch_size_multiple,
     )
     samples = sorted(chain.from_iterable(batches.frozen_batches))
     return samples, [task.dataset("train").num_tokens(sample) for sample in samples]

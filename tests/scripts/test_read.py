@@ -218,16 +218,6 @@ def test_local_text_in_any_compression(tmp_path, suffix):
         assert read_text(tmp_path, {"source": "local", "files": files}) == TEXT
 
 
-def test_one_text_as_both_languages_is_refused(tmp_path):
-    for language, suffix in (("en", ""), ("de", ".xz")):
-        path = tmp_path / f"{language}{suffix}"
-        path.write_bytes(COMPRESS[suffix](encoded("en")))
-    files = {"en": f"{tmp_path}/en", "de": f"{tmp_path}/de.xz"}
-    message = f"^{tmp_path}/en and {tmp_path}/de.xz: the same text as en and de$"
-    with pytest.raises(InputError, match=message):
-        read_text(tmp_path, {"source": "local", "files": files})
-
-
 @pytest.mark.parametrize("suffix", [suffix for suffix in COMPRESS if suffix])
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"no such format"])
 def test_damaged_local_text_is_named(tmp_path, suffix, damage):

@@ -93,7 +93,7 @@ wildcard_constraints:
     seed=r"\d+",
     max_train=r"\d+|none",
     noise=r"[\d.e-]+|none",
-    test_set=r"[^.]+",
+    test_set=r"[\w./-]+",
     scope=rf"joint|{LANGUAGE}",
     suffix=r"(\.[a-z_]+)?",
 

@@ -8,6 +8,7 @@ import bz2
 import gzip
 import io
 import lzma
+import re
 import tarfile
 import zipfile
 import zlib
@@ -52,6 +53,17 @@ FOREIGN: dict[bytes, str] = {
 """What is neither text nor read here, by how it begins, and what to do."""
 PAGES = (b"<!doctype html", b"<html", b"<head")
 """How web pages begin: servers send them instead of files, to log in or to say what is wrong."""
+SETS = (b"srcset", b"refset", b"tstset", b"mteval")
+MARKUP = (
+    *(b"<?xml", b"<tmx", b"<xliff", b"<doc "),
+    *(start + name for name in SETS for start in (b"<", b"<!doctype ")),
+)
+"""How translation memories and the test sets of WMT begin."""
+WIDE = {
+    **dict.fromkeys((b"\xff\xfe\0\0", b"\0\0\xfe\xff"), "UTF-32"),
+    **dict.fromkeys((b"\xff\xfe", b"\xfe\xff"), "UTF-16"),
+}
+"""The byte-order marks of text that is not UTF-8."""
 LAYERS = 2
 """Of compression: a server may have compressed once more what it sends."""
 
@@ -124,11 +136,25 @@ def foreign(head: bytes) -> str | None:
 
 def no_text(head: bytes) -> str | None:
     """Return the same of a file that is no plain text."""
-    if 4 * head.count(0) > len(head):
-        return "not UTF-8, full of zero bytes: UTF-16 becomes it by `iconv -t UTF-8 -f UTF-16LE`"
-    if _text_of(head).startswith((b"<?xml", b"<tmx", b"<xliff")):
+    if encoding := _wide_encoding(head):
+        return f"not UTF-8: {encoding} becomes it by `iconv -t UTF-8 -f {encoding}`"
+    if _text_of(head).startswith(MARKUP):
         return "XML: its text is needed, a sentence a line"
+    if re.match(rb'\s*[{[]\s*"[^"]*"\s*[:,]', head):
+        return "JSON: its text is needed, a sentence a line"
+    if head.count(b"\r") > 1 and b"\n" not in head:
+        return "its lines end in carriage returns alone: `tr '\\r' '\\n'` mends that"
     return foreign(head)
+
+
+def _wide_encoding(head: bytes) -> str | None:
+    """Return the encoding of text of which each character has two or four bytes."""
+    for mark, encoding in WIDE.items():
+        if head.startswith(mark):
+            return encoding
+    if 4 * head.count(0) <= len(head):
+        return None
+    return "UTF-16BE" if head[::2].count(0) > head[1::2].count(0) else "UTF-16LE"
 
 
 def _text_of(head: bytes) -> bytes:

@@ -16,8 +16,11 @@ def check_dropped(what: str, dropped: Mapping[str, int], total: int, most: float
         return
     ordered = sorted(dropped.items(), key=lambda item: -item[1])
     reasons = ", ".join(f"{count} {reason}" for reason, count in ordered if count)
+    left_out = f"{what}: {number} of {total} would be left out: {reasons}"
+    if number == total:
+        raise InputError(f"{left_out}: nothing would be left")
     share = math.ceil(100 * number / total) / 100
     raise InputError(
-        f"{what}: {number} of {total} would be left out: {reasons}: more than the share "
-        f"cleaning.max_dropped ({most}); if that is meant, raise it to {share}"
+        f"{left_out}: more than the share cleaning.max_dropped ({most}); if that is meant, raise "
+        f"it to {share}"
     )

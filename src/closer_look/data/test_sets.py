@@ -2,6 +2,9 @@
 
 import sacrebleu
 
+TRADITIONAL = ("tw", "hk", "mo", "hant")
+"""Regions and the script of Chinese in which sacrebleu has no test set."""
+
 
 def sacrebleu_pair(languages: str) -> str:
     """Return sacrebleu's name of a pair: OPUS has codes with a region, as in `en-zh_cn`."""
@@ -9,5 +12,8 @@ def sacrebleu_pair(languages: str) -> str:
 
 
 def has_pair(test_set: str, languages: str) -> bool:
-    """Tell whether a test set has a pair, in this direction."""
+    """Tell whether a test set has a pair, in this direction and script."""
+    parts = [code.lower().split("_") for code in languages.split("-")]
+    if any(code == "zh" and {*others} & {*TRADITIONAL} for code, *others in parts):
+        return False
     return sacrebleu_pair(languages) in sacrebleu.get_langpairs_for_testset(test_set)

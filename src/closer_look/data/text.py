@@ -164,8 +164,11 @@ def _read_tar(file: io.BufferedReader, path: Path, name: object) -> int:
 
 def check_text(text: Text) -> None:
     """Raise `InputError` if somebody's text begins as no plain text does, but XML or a page."""
-    with open_text(text) as file:
-        _refuse(text, no_text(file.peek(512)))
+    try:
+        with open_text(text) as file:
+            _refuse(text, no_text(file.peek(512)))
+    except DAMAGE as error:
+        raise InputError(f"{text}: damaged or truncated: {error}") from error
 
 
 def copy_lines(text: Text, file: Binary) -> int:

@@ -80,6 +80,8 @@ def arguments(
         "max-update": updates + EXTRA_UPDATES,
         "max-tokens": tokens,
         "update-freq": number,
+        # With another, fairseq leaves out the last samples of an epoch, which are the longest.
+        "required-batch-size-multiple": 1,
         "save-interval-updates": settings["checkpoint_every"],
         "keep-interval-updates": 2,
         # Make batches anew in every epoch, as a training that is resumed in that epoch does.
