@@ -291,4 +291,5 @@ def _check_continuous(folder: Path, last_update: int) -> None:
     """Raise `LogError` unless the parts hold each of updates 1..`last_update` exactly once."""
     reach, flaw = reached(folder)
     if flaw or reach != last_update:
-        raise LogError(flaw or f"{folder}: ends at update {reach} instead of {last_update}")
+        end = f"{folder}: ends at update {reach} instead of {last_update}"
+        raise LogError(flaw or (end if reach else f"{end}: is it the folder of another training?"))

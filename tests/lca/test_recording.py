@@ -373,6 +373,7 @@ def test_bad_input_is_refused(tmp_path, log):
         lca.Recording(made()[0].apply(nudge), optimizer, tmp_path)
     state = copy.deepcopy(optimizer.state_dict())
     state["param_groups"][0]["lca_updates"] = 7
-    with pytest.raises(LogError), lca.record(model, optimizer, tmp_path):
+    message = "ends at update 0 instead of 7: is it the folder of another training"
+    with pytest.raises(LogError, match=message), lca.record(model, optimizer, tmp_path):
         optimizer.load_state_dict(state)  # of a log that is not there
         train(model, optimizer, range(1))
