@@ -36,7 +36,7 @@ NeurIPS 2019, of whom is the allocation and the integration by Simpson's rule on
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -64,18 +64,28 @@ def add_terms(allocation: Tensor, piece: Slice, terms: Tensor) -> None:
     cells[:, 3] += (view > 0).sum(dim=(0, 2))
 
 
+def add_sum(allocation: Tensor, piece: Slice, terms: Tensor) -> None:
+    """Add the sum of such terms alone, the first column, in a quarter of the time."""
+    view = terms.view(piece.outer, piece.heads, piece.inner)
+    allocation[piece.cell : piece.cell + piece.heads, 0] += view.sum(dim=(0, 2))
+
+
 def allocate(
-    gradients: Sequence[Tensor], displacements: Sequence[Tensor], partition: Partition
+    gradients: Sequence[Tensor],
+    displacements: Sequence[Tensor],
+    partition: Partition,
+    add: Callable[[Tensor, Slice, Tensor], None] = add_terms,
 ) -> Tensor:
     """Return the allocation of all terms g * dtheta, tensor by tensor: `(cells, 4)`.
 
-    Both sequences are in the order of the partition's parameters.
+    Both sequences are in the order of the partition's parameters. With `add_sum`, all but the first
+    column stay zero.
     """
     allocation = empty(partition, gradients[0].device)
     terms = [(g * move).view(-1) for g, move in zip(gradients, displacements, strict=True)]
     for piece in partition.slices:
         span = slice(piece.start, piece.start + piece.numel)
-        add_terms(allocation, piece, terms[piece.parameter][span])
+        add(allocation, piece, terms[piece.parameter][span])
     return allocation
 
 

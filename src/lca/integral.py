@@ -12,8 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .allocation import allocate
-from .blocks import Partition
+from .allocation import add_terms, allocate
+from .blocks import Partition, Slice
 
 Evaluate = Callable[[Sequence[Tensor]], tuple[float, list[Tensor]]]
 """From parameters to the mean loss of fixed batches and its gradients."""
@@ -50,13 +50,15 @@ def integrate(
     intervals: tuple[int, int],
     tolerance: float,
     share: float = 0.0,
+    add: Callable[[Tensor, Slice, Tensor], None] = add_terms,
 ) -> Integral:
     """Allocate the change of the loss from parameters `before` to `after`.
 
     The parameters are flat float32, in the order of the partition; `evaluate` is given `before` and
     `after` themselves for the ends, and no point twice. `intervals` are the fewest and the most,
     powers of two: they are halved until the residual is at most `tolerance` in nats, or `share` of
-    the larger of what the gradients at the ends say; which of it, the residual tells.
+    the larger of what the gradients at the ends say; which of it, the residual tells. `add` is for
+    `allocate`.
     """
     fewest, most = intervals
     moved = [new - old for old, new in zip(before, after, strict=True)]
@@ -67,7 +69,8 @@ def integrate(
     count = 1
     while True:
         if count >= fewest:
-            integral = Integral(allocate(mean, moved, partition), loss_before, loss_after, count)
+            allocation = allocate(mean, moved, partition, add)
+            integral = Integral(allocation, loss_before, loss_after, count)
             if abs(integral.residual) <= allowed or count >= most:
                 return integral
         count *= 2

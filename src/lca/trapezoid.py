@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .allocation import add_sum
 from .blocks import Partition
 from .integral import Integral, integrate
 
@@ -110,10 +111,11 @@ def trapezoid(
     """Allocate the loss change from parameters `before` to `after`, group by group.
 
     `evaluate` takes the same text with the same masks of dropout each time it is given a group.
-    Parameters and gradients are flat float32, in the order of the partition.
+    Parameters and gradients are flat float32, in the order of the partition. Of the allocations
+    there is the sum alone.
     """
-    intervals = (1, MOST_INTERVALS)
+    limits = (1, MOST_INTERVALS), LEAST, TOLERANCE, add_sum
     return [
-        integrate(partial(evaluate, group), before, after, partition, intervals, LEAST, TOLERANCE)
+        integrate(partial(evaluate, group), before, after, partition, *limits)
         for group in range(groups)
     ]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lca.allocation import allocate, check_total
+from lca.allocation import add_sum, allocate, check_total
 from lca.blocks import partition
 
 MODEL = nn.Linear(3, 2)
@@ -28,6 +28,12 @@ def test_the_sum_of_the_blocks_is_the_whole():
     found[0, 0] += 1e-3
     with pytest.raises(RuntimeError, match="adds up to"):
         check_total(found, gradients, before, after)
+
+
+def test_the_sums_alone_are_those_with_all_the_rest():
+    whole, gradients, _, after = step()
+    found = allocate(gradients, after, PART, add_sum)
+    assert torch.equal(found[:, 0], whole[:, 0]) and not found[:, 1:].any()
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
