@@ -137,7 +137,8 @@ def _kinship(config: Tree, results: Path) -> str:
     runs = configuration.all_main_runs(config)
     varied = {run[:-1]: str(configuration.varied(config, run)) for run in runs}
     keys = [f"`{key}`" for key in configuration.varied(config, runs[0])]
-    name = ("all of " if len(keys) > 1 else "") + ", ".join(keys)
+    name, again = (", ".join(keys), "these") if len(keys) > 1 else 2 * keys
+    name, again = ("all of " * (len(keys) > 1) + text for text in (name, again))
     tables = [results / "runs" / run.name / "totals.parquet" for run in runs]
     means = {}
     for estimator in (OWN, ADDS_UP):
@@ -147,7 +148,7 @@ def _kinship(config: Tree, results: Path) -> str:
         means[estimator] = found.groupby(["objective", "varied"])["similarity"].mean()
     shared = {
         (True, False): f"with the objective in common but not {name}",
-        (False, True): f"with {name} in common but not the objective",
+        (False, True): f"with {again} in common but not the objective",
         (False, False): "with neither in common",
     }
     phrases = [
