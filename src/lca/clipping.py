@@ -34,7 +34,7 @@ class Clipping:
 
         Raises `RuntimeError` if something was added to clipped gradients.
         """
-        ours = self._gradients()
+        ours = self._ours()
         found = [(gradient(), version) for gradient, version in self._clipped]
         there = [(g, version) for g, version in found if g is not None and id(g) in ours]
         is_changed = any(gradient._version != version for gradient, version in there)
@@ -51,7 +51,7 @@ class Clipping:
         """
         self.check()
         yield
-        ours = self._gradients()
+        ours = self._ours()
         scaled = ours.intersection(map(id, gradients))
         norm = torch.as_tensor(norm).detach().double()
         # A step of gradients that are not finite is skipped by whatever scales the loss.
@@ -63,16 +63,17 @@ class Clipping:
         if scaled == ours and self.norm is None:
             self.norm = norm
         self._optimizer.clip_coefficient *= coefficient
-        self._clipped = [(weakref.ref(gradient), gradient._version) for gradient in gradients]
+        # Others may be clipped along, such as those of a second optimizer.
+        self._clipped = [(weakref.ref(g), g._version) for g in gradients if id(g) in ours]
 
     @contextmanager
     def by_value(self, gradients: list[Tensor]) -> Iterator[None]:
         """Raise `RuntimeError` if `gradients`, to be clipped by value, are the optimizer's."""
-        if self._gradients().intersection(map(id, gradients)):
+        if self._ours().intersection(map(id, gradients)):
             raise RuntimeError("LCA cannot undo clipping by value; clip by norm")
         yield
 
-    def _gradients(self) -> set[int]:
+    def _ours(self) -> set[int]:
         """Return the identities of the optimizer's gradients."""
         held = [p for group in self._optimizer.param_groups for p in group["params"]]
         return set(map(id, _gradients(held)))

@@ -113,6 +113,25 @@ def test_clipping_is_undone_by_whatever_name_it_was_imported(log, tmp_path, clip
     assert found.tolist() == pytest.approx(expected[:3], rel=1e-3)
 
 
+def test_gradients_of_others_may_be_clipped_along(tmp_path):
+    model, optimizer = made()
+    other = torch.ones(3, requires_grad=True)
+    with lca.record(model, optimizer, tmp_path) as recording:
+        for number in range(4):
+            optimizer.zero_grad()
+            other.grad = None
+            (loss_of(model, batch(number)) + 1e4 * other.sum()).backward()
+            whole = [p.grad.clone() for p in model.parameters()]
+            before = [p.detach().clone() for p in model.parameters()]
+            nn.utils.clip_grad_norm_([*model.parameters(), other], 0.5)
+            optimizer.step()
+            pairs = zip(whole, model.parameters(), before, strict=True)
+            expected = sum((g * (p.detach() - b)).sum().item() for g, p, b in pairs)
+            found = optimizer.allocations["own_batch"][:, 0].sum().item()
+            assert found == pytest.approx(expected, rel=1e-3)
+    assert logs.count_updates(recording.log) == 3
+
+
 def test_clipping_of_a_part_of_the_gradients_is_refused(tmp_path):
     """One coefficient would not undo it."""
     model, optimizer = made()
