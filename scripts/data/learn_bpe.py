@@ -57,7 +57,8 @@ def train_model(lines: Lines, vocab_size: int, sample: int) -> bytes:
         if message.startswith("Vocabulary size is smaller"):
             least = message.partition(" vs ")[2].partition(".")[0]
             message = f"{vocab_size} is less than the text has different characters ({least})"
-        if "ocabulary size" in message or "different characters" in message:
+            raise InputError(f"bpe.vocab_size: {message}") from error
+        if message.startswith("Vocabulary size"):
             raise InputError(f"bpe.vocab_size: {message}") from error
         if lines.number == lines.reserved:
             raise InputError(f"{lines.text[0]}: no line for SentencePiece to learn from") from error

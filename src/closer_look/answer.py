@@ -137,8 +137,9 @@ def _kinship(config: Tree, results: Path) -> str:
     runs = configuration.all_main_runs(config)
     varied = {run[:-1]: str(configuration.varied(config, run)) for run in runs}
     keys = [f"`{key}`" for key in configuration.varied(config, runs[0])]
-    name, again = (", ".join(keys), "these") if len(keys) > 1 else 2 * keys
-    name, again = ("all of " * (len(keys) > 1) + text for text in (name, again))
+    several = len(keys) > 1
+    name = f"all of {', '.join(keys)}" if several else keys[0]
+    again = "all of these" if several else keys[0]
     tables = [results / "runs" / run.name / "totals.parquet" for run in runs]
     means = {}
     for estimator in (OWN, ADDS_UP):

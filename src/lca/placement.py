@@ -168,7 +168,7 @@ class _Reader:
         self.in_lists = [root for root in self.attentions if self._layer_around(root)]
         lists = {self._layer_around(root).rpartition(".")[0] for root in self.in_lists}
         # Two towers, such as of text and images, are told apart by their names.
-        self.stacks = _told_apart(
+        self.stacks = _unique_names(
             {
                 name: (self._stack(name), name.rpartition(".")[0] or name, name)
                 for name in sorted(lists)
@@ -473,7 +473,7 @@ def _components(table: dict[tuple[str, ...], str], name: str) -> tuple[str, ...]
     return next((parts for parts, names in table.items() if name in names.split()), ())
 
 
-def _told_apart(names: dict[str, tuple[str, ...]]) -> dict[str, str]:
+def _unique_names(names: dict[str, tuple[str, ...]]) -> dict[str, str]:
     """Return, for each key, the first of its names that none of the others has in its place."""
     found: dict[str, str] = {}
     for number in range(max(map(len, names.values()), default=0)):

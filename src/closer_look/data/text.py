@@ -61,11 +61,17 @@ def decode_lines(name: object, file: Binary) -> Iterator[str]:
 
 def read_lines(text: Text) -> Iterator[str]:
     """Yield the lines of a text. Raises `InputError` as `decode_lines` does."""
+    with _damage_named(text), open_text(text) as file:
+        yield from decode_lines(text, file)
+
+
+@contextmanager
+def _damage_named(name: object) -> Iterator[None]:
+    """Raise `InputError` with the name of a text that is damaged, if only before its first line."""
     try:
-        with open_text(text) as file:
-            yield from decode_lines(text, file)
-    except DAMAGE as error:  # already before the first line
-        raise InputError(f"{text}: damaged or truncated: {error}") from error
+        yield
+    except DAMAGE as error:
+        raise InputError(f"{name}: damaged or truncated: {error}") from error
 
 
 def too_long(name: object, number: int) -> InputError:
@@ -164,11 +170,8 @@ def _read_tar(file: io.BufferedReader, path: Path, name: object) -> int:
 
 def check_text(text: Text) -> None:
     """Raise `InputError` if somebody's text begins as no plain text does, but XML or a page."""
-    try:
-        with open_text(text) as file:
-            _refuse(text, no_text(file.peek(512)))
-    except DAMAGE as error:
-        raise InputError(f"{text}: damaged or truncated: {error}") from error
+    with _damage_named(text), open_text(text) as file:
+        _refuse(text, no_text(file.peek(512)))
 
 
 def copy_lines(text: Text, file: Binary) -> int:

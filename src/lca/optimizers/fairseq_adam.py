@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from .adam import Adam
-from .base import LcaOptimizer, Step
+from .base import Step
 
 
 class FairseqAdam(Adam):
@@ -19,7 +19,6 @@ class FairseqAdam(Adam):
     """
 
     TORCH_ORDER = False
-    FIXED = LcaOptimizer.FIXED
 
     @staticmethod
     def _step(group: dict[str, Any], count: int) -> Step:
