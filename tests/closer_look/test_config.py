@@ -112,8 +112,8 @@ def test_the_main_runs_are_of_the_base_in_whatever_order():
 def test_a_control_trains_only_what_it_changes():
     names = [run.name.removesuffix("/1") for run in runs(shipped("controls"))]
     assert names == [
-        *(f"europarl/mlm/en/{variant}" for variant in ("base", "pre", "equal")),
-        *(f"europarl/clm/en/{variant}" for variant in ("base", "post", "equal")),
+        *(f"europarl/mlm/en/{variant}" for variant in ("base", "pre", "sentences", "equal")),
+        *(f"europarl/clm/en/{variant}" for variant in ("base", "post", "sentences", "equal")),
         *(f"europarl/mt/en-de/{variant}" for variant in ("base", "pre", "equal")),
     ]
     only = {"variants": {"x": {"positions": {"mlm": "learned", "clm": "learned", "mt": "learned"}}}}
