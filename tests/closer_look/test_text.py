@@ -101,6 +101,19 @@ def test_what_a_server_compressed_once_more_is_read(tmp_path):
     assert list(read_lines(path)) == ["a"]
 
 
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress, zstd.compress])
+def test_every_stream_of_a_file_is_read_and_has_to_be_whole(tmp_path, compress):
+    streams, path = [compress(b"one\ntwo\n"), compress(b"three\n" * 999)], tmp_path / "text"
+    for padding in (b"", bytes(8)):
+        path.write_bytes(padding.join(streams) + padding)
+        assert len(list(read_lines(path))) == 1001
+    for damaged in (streams[1][:-5], b"x" + streams[1], b"damaged", streams[1][:3]):
+        path.write_bytes(streams[0] + damaged)
+        for function in (lambda: list(read_lines(path)), lambda: check_intact(path, name=path)):
+            with pytest.raises(InputError, match=f"^{path}: damaged or truncated"):
+                function()
+
+
 @pytest.mark.parametrize("name", ["text.gz", "text.bz2", "text.xz", "text.zst", "text.tgz"])
 def test_an_empty_file_is_no_compressed_text(tmp_path, name):
     (tmp_path / name).write_bytes(b"")

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Protocol, cast
 
 from backports import zstd
 
@@ -25,18 +25,88 @@ Binary = IO[bytes] | io.BufferedIOBase
 """An open file of bytes: Python's modules have two types of them."""
 Opener = Callable[[io.BufferedReader], io.BufferedIOBase]
 
+CHUNK = 1 << 16
+"""Compressed bytes that are read at once."""
+
+
+class Decompressor(Protocol):
+    """Of one stream, as the modules bz2, lzma and zstd have it."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the stream has ended."""
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether there is nothing more without further bytes."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """What followed the stream's end."""
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        """Return no more than so many bytes of what the stream holds."""
+
+
+class Streams(io.RawIOBase):
+    """The content of a file of one compressed stream or several, one after the other.
+
+    The modules' own files take for padding what is no stream after the first, and pass over it: a
+    damaged file would end early, and nobody would know. Here it is the module's error.
+    """
+
+    def __init__(self, file: Binary, decompressor: Callable[[], Decompressor]) -> None:
+        super().__init__()
+        self._file, self._new = file, decompressor
+        self._stream = decompressor()
+
+    def readable(self) -> bool:
+        """Return that it is."""
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Fill some of the buffer. Raises `EOFError` if the file ends within a stream."""
+        while True:
+            data = b""
+            if self._stream.eof:
+                if not (data := self._after_stream()):
+                    return 0
+                self._stream = self._new()
+            elif self._stream.needs_input and not (data := self._file.read(CHUNK)):
+                raise EOFError("it ends within a compressed stream")
+            if found := self._stream.decompress(data, len(buffer)):
+                buffer[: len(found)] = found
+                return len(found)
+
+    def _after_stream(self) -> bytes:
+        """Return how the file goes on, without padding; nothing if it ends."""
+        data = self._stream.unused_data.lstrip(b"\0")
+        while not data and (read := self._file.read(CHUNK)):
+            data = read.lstrip(b"\0")
+        return data
+
+
+def _streams(decompressor: Callable[[], Decompressor]) -> Opener:
+    """Return how to open a file of streams."""
+    return lambda file: io.BufferedReader(Streams(file, decompressor))
+
+
+_open_bz2 = _streams(bz2.BZ2Decompressor)
+_open_xz = _streams(lzma.LZMADecompressor)
+_open_zstd = _streams(zstd.ZstdDecompressor)
+
 OPENERS: dict[str, Opener] = {
     ".gz": gzip.open,
-    ".bz2": bz2.open,
-    ".xz": lzma.open,
-    ".zst": zstd.open,
+    ".bz2": _open_bz2,
+    ".xz": _open_xz,
+    ".zst": _open_zstd,
     ".tgz": gzip.open,
 }
 SIGNATURES: dict[bytes, Opener] = {
     b"\x1f\x8b": gzip.open,
-    b"\xfd7zXZ\0": lzma.open,
-    b"\x28\xb5\x2f\xfd": zstd.open,
-    **dict.fromkeys((b"BZh%d1AY&SY" % level for level in range(1, 10)), bz2.open),
+    b"\xfd7zXZ\0": _open_xz,
+    b"\x28\xb5\x2f\xfd": _open_zstd,
+    **dict.fromkeys((b"BZh%d1AY&SY" % level for level in range(1, 10)), _open_bz2),
 }
 """How compressed files begin."""
 FOREIGN: dict[bytes, str] = {
