@@ -66,12 +66,22 @@ def read(path: str | Path) -> Tree:
     if a key is given twice (YAML forbids that, and PyYAML keeps the last without a word) or if a
     number means another to YAML (see `MISREAD`).
     """
+    node, content = _parsed(path)
+    for problem in _problems(node):
+        raise ConfigError(f"{path}: {problem}")
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: is no mapping of keys to values")
+    return content
+
+
+def _parsed(path: str | Path) -> tuple[yaml.Node | None, Any]:
+    """Return a file's nodes, which know their lines, and what they mean."""
     try:
         text = Path(path).read_text(encoding="utf-8")
         if Path(path).suffix == ".json":
             text = text.replace("\t", " ")  # which YAML has not, and JSON between words only
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = json.loads(text) if Path(path).suffix == ".json" else yaml.safe_load(text)
+        return node, json.loads(text) if Path(path).suffix == ".json" else yaml.safe_load(text)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -83,24 +93,23 @@ def read(path: str | Path) -> Tree:
         line = f"line {mark.line + 1}: " if mark else ""
         problem = getattr(error, "problem", error)
         raise ConfigError(f"{path}: {line}{problem}; {SYNTAX}") from None
+
+
+def _problems(node: yaml.Node | None) -> Iterator[str]:
+    """Yield what YAML allows and nobody means, with its lines."""
     for anchor in _endless(node):
-        raise ConfigError(
-            f"{path}: line {anchor.start_mark.line + 1}: what this anchor names contains itself"
-        )
+        yield f"line {anchor.start_mark.line + 1}: what this anchor names contains itself"
     for key, first, second in _repeated(node, ""):
-        raise ConfigError(
-            f"{path}: {key} is there twice, in lines {first} and {second}: join them, "
-            "since the second would wipe out the first"
+        yield (
+            f"{key} is there twice, in lines {first} and {second}: join them, since the second "
+            "would wipe out the first"
         )
     for number in _misread(node):
-        raise ConfigError(
-            f"{path}: line {number.start_mark.line + 1}: YAML takes {number.value} for "
+        yield (
+            f"line {number.start_mark.line + 1}: YAML takes {number.value} for "
             f"{yaml.safe_load(number.value)}; if it is text, quote it; a number is written "
             "without a 0 before it, a colon or a point for thousands"
         )
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: is no mapping of keys to values")
-    return content
 
 
 def _endless(node: yaml.Node | None, around: tuple[yaml.Node, ...] = ()) -> Iterator[yaml.Node]:

@@ -86,11 +86,7 @@ class Recording:
         sample = list(sample)
         if (loss_of is None) != (len(sample) == 0):
             raise ValueError("loss_of needs a sample of batches, and a sample needs loss_of")
-        if not isinstance(optimizer, LcaOptimizer):
-            kind = type(optimizer).__name__
-            raise TypeError(f"LCA needs an optimizer such as lca.AdamW in place of this {kind}")
-        if optimizer.is_recorded:
-            raise RuntimeError("this optimizer is being recorded already")
+        _check_optimizer(optimizer)
         optimizer.attach(model, blocks or optimizer.given_blocks)
         assert optimizer.partition is not None
         self._optimizer, self._partition = optimizer, optimizer.partition
@@ -240,6 +236,15 @@ class Recording:
         self._refuse_not_finite(facts["update"], {"trapezoid": allocations["trapezoid"]})
         facts.update(found)
         self._begin_stride(facts["update"])
+
+
+def _check_optimizer(optimizer: object) -> None:
+    """Raise `TypeError` for one that does not measure, `RuntimeError` for one in use."""
+    if not isinstance(optimizer, LcaOptimizer):
+        kind = type(optimizer).__name__
+        raise TypeError(f"LCA needs an optimizer such as lca.AdamW in place of this {kind}")
+    if optimizer.is_recorded:
+        raise RuntimeError("this optimizer is being recorded already")
 
 
 class _SampleLoss(nn.Module):
