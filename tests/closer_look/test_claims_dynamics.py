@@ -134,7 +134,7 @@ CASES = {
         {
             "mt: later": change(MT, FEED_FORWARD, "course", at=slice(0, 9), to=until(20)),
             "clm: later, layers 10-12 over others": change(
-                CLM, FEED_FORWARD, "course", at=slice(9, 12), to=until(50)
+                CLM, FEED_FORWARD, "course", at=slice(9, 12), to=until(30)
             ),
             "clm: more": change(CLM, QUERIES, at=slice(0, 9), to=90),
             "mt: more, layers 10-12 over others": change(MT, FEED_FORWARD, at=11, to=-60),

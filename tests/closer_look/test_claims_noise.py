@@ -169,6 +169,16 @@ def test_windows_whose_sums_are_significantly_positive_are_counted():
     assert found.loc["22", "verdict"] == "fails"
 
 
+def test_harm_that_noise_hides_is_not_absent():
+    """A block hurts late, in no window significantly: not "at the beginning only"."""
+    world = World()
+    swing(10, CLM)(world)
+    change(CLM, ["key"], "course", at=(2, slice(60, 100)), to=-1 / WINDOWS)(world)
+    found = results(world, "trapezoid", numbers=["21"]).loc["21", "values"]
+    assert "clm: share of training: 0 [0, 1] ≤ 0.03 undecided" in found
+    assert "mt: share of training: 0 [0, 0] ≤ 0.03 holds" in found  # which is without noise
+
+
 def test_the_end_of_hurting_is_less_certain_the_rarer_it_was():
     ends = []
     for windows in (range(50), range(0, 50, 7), [49]):

@@ -3,10 +3,19 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 
 from closer_look.analysis import claims
 from closer_look.analysis.claims import markdown
-from closer_look.analysis.claims.verdicts import FAILS, HOLDS, NOT_APPLICABLE, UNDECIDED, Inequality
+from closer_look.analysis.claims.claim import above, at_most
+from closer_look.analysis.claims.verdicts import (
+    FAILS,
+    HOLDS,
+    NOT_APPLICABLE,
+    UNDECIDED,
+    Inequality,
+    _combine,
+)
 from closer_look.vocabulary import ATTENTION, COMPONENTS, FACETS, FEED_FORWARD
 from worlds import (
     CLM,
@@ -59,6 +68,23 @@ def test_an_inequality_is_undecided_if_its_interval_contains_the_threshold(
     assert Inequality("", 1.0, low, high, "updates", relation, 1, "").verdict == verdict
     undefined = Inequality("", np.nan, low, high, "updates", relation, 1, "")
     assert undefined.verdict == NOT_APPLICABLE
+
+
+@pytest.mark.parametrize("seeds", [1, 40])
+def test_one_of_many_inequalities_does_not_fail_by_chance(seeds):
+    """Its value is 2.1 standard errors from holding; that it holds is as certain of many."""
+    unit = norm.ppf((np.arange(999) + 0.5) / 999)
+    values = -2.1 + unit if seeds == 1 else -2.1 + seeds**0.5 * norm.ppf(np.linspace(0.02, 0.98, 40))
+    parts = [np.append(-2.1, values)] if seeds == 1 else [np.array([value]) for value in values]
+
+    def verdict(require, sign, several):
+        first, *others = (require("", sign * draws, 0) for draws in parts)
+        return _combine(first, others, several).verdict
+
+    assert [verdict(above, 1, number) for number in (1, 8)] == [FAILS, UNDECIDED]
+    assert [verdict(at_most, -1, number) for number in (1, 8)] == [FAILS, UNDECIDED]
+    assert [verdict(above, -1, number) for number in (1, 8)] == [HOLDS, HOLDS]
+    assert [verdict(at_most, 1, number) for number in (1, 8)] == [HOLDS, HOLDS]
 
 
 def test_of_a_conjunction_those_decide_that_fail_then_those_that_are_undecided():

@@ -46,9 +46,14 @@ def critical(windows: int, places: int) -> Floats:
 
     One-sided, with Bonferroni's correction for all windows and places of a run.
     """
+    return exceeded(windows, LEVEL / (windows * places))
+
+
+def exceeded(windows: int, probability: float) -> Floats:
+    """Return how many standard errors above the truth a sum is with a probability, (window, 1)."""
     first, last = _near(windows)
     freedom = np.maximum(1, FREEDOM * (last - first))
-    limits: Floats = student.isf(LEVEL / (windows * places), freedom)
+    limits: Floats = student.isf(probability, freedom)
     return limits[:, None]
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from ...vocabulary import BLOCK, COMPONENTS, FACETS
 from ..arrays import Floats, Integers
-from ..hurting import COUNTED, SINGLE_UPDATES, critical, errors
+from ..hurting import COUNTED, SINGLE_UPDATES, critical, errors, exceeded
 from ..quantities import apart, per_window
 from ..resampling import CONFIDENCE, Blocks, multipliers_of_groups
 
@@ -126,8 +126,9 @@ class Model:
         Of single updates, it is the end of the last window with one above 0. As with the last
         sighting of a species, the end lies beyond it by more than x times the time that the last k
         windows took with probability (1 + x)^-k (Robson and Whitlock 1964, Cooke 1980), if as many
-        are seen in any time at the end. Of sums over windows, the last significant one has the
-        interval of its resamples, from the beginning of the window.
+        are seen in any time at the end. Of sums over windows, it is the end of the last significant
+        one; by resamples, it may be less, and it may be as late as the last window in which some
+        block is not known to help: what cannot be seen is not absent.
         """
         shares, levels = self.shares, ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
         if self.single_updates:
@@ -141,7 +142,10 @@ class Model:
         windows = np.where(
             significant.any(axis=1), significant.shape[1] - significant[:, ::-1].argmax(axis=1), 0
         )
-        low, high = np.quantile(windows, levels, method="closest_observation").astype(int)
+        low = np.quantile(windows, levels[0], method="closest_observation").astype(int)
+        lca, error = self._lca_and_errors
+        may_hurt = (lca + exceeded(len(lca), levels[0]) * error).max(axis=1) > 0
+        high = max(windows[0], *np.flatnonzero(may_hurt) + 1, 0)
         return shares[windows[0]], shares[max(0, low - 1)], shares[high]
 
     @cached_property
@@ -170,9 +174,7 @@ class Model:
         In a resample, what is not significantly above 0 is taken to be at most 0, and noise is
         added to that.
         """
-        lca = -self._blocks.sums(self._counted(self._sums).to_numpy())
-        groups = [self._counted(frame).to_numpy() for frame in self._apart]
-        error = errors(self._blocks, lca, groups)
+        lca, error = self._lca_and_errors
         limit = critical(*lca.shape) * error
         significant = lca > limit
         yield np.where(significant, lca, 0.0)[None]
@@ -180,6 +182,13 @@ class Model:
         for some in np.array_split(self._multipliers, max(1, len(self._multipliers) // 50)):
             moved = centre + some[:, :, None] * error
             yield np.where(moved > limit, moved, 0.0)
+
+    @cached_property
+    def _lca_and_errors(self) -> tuple[Floats, Floats]:
+        """The sums over windows of the blocks of Table 1, and their standard errors."""
+        lca = -self._blocks.sums(self._counted(self._sums).to_numpy())
+        groups = [self._counted(frame).to_numpy() for frame in self._apart]
+        return lca, errors(self._blocks, lca, groups)
 
     def _known_highs(self) -> pd.DataFrame:
         if self._highs.isna().all(axis=None):

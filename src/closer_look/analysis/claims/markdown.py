@@ -19,7 +19,8 @@ DOUBTFUL = "⚠"
 LEGEND = f"""\
 ✓ holds, ✗ fails, ? undecided, – cannot be tested (why is said below). An inequality holds or fails
 if it does so in all of its {CONFIDENCE:.0%} interval, and is undecided if that contains the
-threshold. A claim holds if all its inequalities do, fails if one fails, and is undecided else. The
+threshold. A claim holds if all its inequalities do, fails if one fails, and is undecided else;
+where it has many, the end of the interval that decides whether one fails is Bonferroni's. The
 number is the value of the inequality that decides (of several, the one that is furthest from
 holding, or nearest to failing), with its interval in brackets and its threshold in parentheses,
 then how many of the inequalities hold. All of them, and the runs, are in `claims.csv`."""

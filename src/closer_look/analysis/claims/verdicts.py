@@ -87,7 +87,8 @@ def evaluate(
     least the runs that stand for their objectives, which `main` names by corpus, objective,
     languages and variant, with all seeds; `scores` of all runs, as of `score.COLUMNS`.
 
-    An inequality holds or fails if it does so in all of its 95 % interval, and is undecided else.
+    An inequality holds or fails if it does so in all of its 95 % interval, and is undecided else;
+    the end that decides whether it fails is that of Bonferroni among the claim's inequalities.
     The interval is over seeds (Student's, of the values by seed) where there are `LEAST_SEEDS`,
     else over blocks of updates (see `..resampling`), where claims need another it is said there;
     `interval` names what was resampled. A claim's `verdict` is "holds" if all its inequalities
@@ -124,7 +125,9 @@ def _test(claim: Claim, evidence: list[Evidence]) -> dict[str, object]:
     """Return a row of the result, but for the estimator and the runs."""
     first, *others = ([*claim.parts(one)] for one in evidence)
     by_label = [{part.label: part for part in parts} for parts in others]
-    inequalities = [_combine(part, [more.get(part.label) for more in by_label]) for part in first]
+    inequalities = [
+        _combine(part, [more.get(part.label) for more in by_label], len(first)) for part in first
+    ]
     verdict, deciding = _decide(inequalities)
     shown = min(deciding, key=lambda each: each.slack)
     tested = [each for each in inequalities if each.verdict != NOT_APPLICABLE]
@@ -142,8 +145,12 @@ def _test(claim: Claim, evidence: list[Evidence]) -> dict[str, object]:
     return row
 
 
-def _combine(first: Part, others: Sequence[Part | None] = ()) -> Inequality:
-    """Return what a part of one seed and those of the same name of the others come to."""
+def _combine(first: Part, others: Sequence[Part | None] = (), several: int = 1) -> Inequality:
+    """Return what a part of one seed and those of the same name of the others come to.
+
+    A claim of `several` parts fails if one does, and of many, one may seem to by chance: therefore
+    the end of the interval that decides whether it fails is that of Bonferroni.
+    """
     bound = first.relation, first.threshold
     reasons = (part.reason if part else "not all seeds have it" for part in (first, *others))
     if reason := next(filter(None, reasons), ""):
@@ -151,15 +158,15 @@ def _combine(first: Part, others: Sequence[Part | None] = ()) -> Inequality:
     parts = [first, *filter(None, others)]
     draws = np.array([part.draws for part in parts], np.float64)
     mean = draws.mean(axis=0)
-    unit = "updates"
+    unit, among = "updates", (several, 1) if first.relation == "≤" else (1, several)
     if len(parts) >= LEAST_SEEDS:
-        low, high = interval_of_mean(draws[:, 0])
+        low, high = interval_of_mean(draws[:, 0], among)
         unit = "seeds"
     elif first.interval:
         ends = np.array([part.interval[:2] for part in parts if part.interval])
         (low, high), unit = ends.mean(axis=0).tolist(), first.interval[2]
     else:
-        low, high = interval(mean, first.mirrored)
+        low, high = interval(mean, first.mirrored, among)
     if isnan(low) or isnan(high):
         low, high, unit = nan, nan, ""
     return Inequality(first.label, float(np.min(mean[0])), low, high, unit, *bound, "")
