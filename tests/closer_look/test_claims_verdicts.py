@@ -73,9 +73,9 @@ def test_an_inequality_is_undecided_if_its_interval_contains_the_threshold(
 @pytest.mark.parametrize("seeds", [1, 40])
 def test_one_of_many_inequalities_does_not_fail_by_chance(seeds):
     """Its value is 2.1 standard errors from holding; that it holds is as certain of many."""
-    unit = norm.ppf((np.arange(999) + 0.5) / 999)
-    values = -2.1 + unit if seeds == 1 else -2.1 + seeds**0.5 * norm.ppf(np.linspace(0.02, 0.98, 40))
-    parts = [np.append(-2.1, values)] if seeds == 1 else [np.array([value]) for value in values]
+    resamples = -2.1 + norm.ppf((np.arange(999) + 0.5) / 999)
+    by_seed = -2.1 + seeds**0.5 * norm.ppf(np.linspace(0.02, 0.98, 40))
+    parts = [np.append(-2.1, resamples)] if seeds == 1 else [np.array([seed]) for seed in by_seed]
 
     def verdict(require, sign, several):
         first, *others = (require("", sign * draws, 0) for draws in parts)
