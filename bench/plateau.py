@@ -88,6 +88,7 @@ class Training:
         dropout: float,
         every: int,
         tokens: int,
+        updates: int,
     ) -> None:
         from closer_look.training.fairseq_options import STACKS, architecture
         from tests.support.trainers import start
@@ -100,6 +101,7 @@ class Training:
         options += [] if objective == "mt" else [f"--tokens-per-sample={SAMPLE}"]
         options += [f"--max-tokens={TOKENS}", "--batch-size=1000", f"--dropout={dropout}"]
         options += [f"--lca-trapezoid-every={every}", f"--lca-trapezoid-tokens={tokens}"]
+        options += [f"--max-update={updates + 1}"]  # the last stride ends at `updates`
         data = data / ("mt" if objective == "mt" else "lm")
         self.folder = folder
         self.trainer, _ = start(data, folder, objective, *options, optimizer=name)
@@ -233,7 +235,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = write_text(Path(name), arguments.pairs)
         cases = [(o, rule) for o in arguments.objectives for rule in arguments.optimizers]
-        sampling = arguments.every, arguments.tokens
+        sampling = arguments.every, arguments.tokens, arguments.updates
         if arguments.only != "frozen":
             print("| model | updates | true change | trapezoid | next-batch | own-batch |")
             print("|---|---|---|---|---|---|", flush=True)

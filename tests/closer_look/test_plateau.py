@@ -17,7 +17,9 @@ def text(tmp_path_factory):
 
 
 def trained(text, folder, objective="clm", rule="adam"):
-    return plateau.Training(text, folder, objective, rule, dropout=0.1, every=16, tokens=4096)
+    return plateau.Training(
+        text, folder, objective, rule, dropout=0.1, every=16, tokens=4096, updates=UPDATES
+    )
 
 
 @pytest.mark.parametrize("objective", plateau.LAYERS)

@@ -35,12 +35,15 @@ def spread(total):
 @pytest.fixture(scope="module")
 def log(tmp_path_factory):
     """The loss with dropout falls by 1 at each update; on the fixed batches by half as much."""
-    folder = tmp_path_factory.mktemp("log")
+    return write_log(tmp_path_factory.mktemp("log"), last_stride=UPDATES)
+
+
+def write_log(folder, last_stride):
     about = {"trapezoid_tokens": [5] * 8}
     recorder = Recorder(folder / "parts", PART, about, [*LAGS, "trapezoid", "probe_train"])
     for update in range(1, UPDATES + EXTRA_UPDATES + 1):
         facts, found = {"update": update}, {lag: spread(VALUES[lag]) for lag in LAGS}
-        if update % 2 == 0:
+        if update % 2 == 0 and update <= last_stride:
             facts |= {"trapezoid/updates": 2, "trapezoid/changes": 2 * VALUES["trapezoid"] * SHARES}
             whole = [spread(2 * VALUES["trapezoid"] * share) for share in SHARES]
             found["trapezoid"] = torch.stack(whole)
@@ -71,6 +74,16 @@ def test_sums_stand_beside_the_change_since_the_beginning(log, estimator, value)
     assert found["loss"].tolist() == [10.0, 9.0, 7.0, 4.0]
     assert found["change"].tolist() == [0.0, -1.0, -3.0, -6.0]
     np.testing.assert_allclose(found["lca"], [value * update for update in (0, *PROBED)], rtol=1e-3)
+
+
+def test_the_trapezoid_is_not_carried_on_beyond_its_last_stride(tmp_path):
+    found = write_log(tmp_path, last_stride=4)
+    assert rows(found, "dropout", "trapezoid")["update"].tolist() == [0, 1, 3]
+    assert rows(found, "dropout", "own_batch")["update"].tolist() == [0, *PROBED]
+    ends = summary(completeness(found)).set_index(["reference", "estimator"]).loc["dropout"]
+    assert ends.loc["trapezoid", "change"] == -3
+    assert ends.loc["trapezoid", "gap"] == pytest.approx(0.5, rel=1e-4)
+    assert ends.loc["own_batch", "change"] == -6
 
 
 def test_the_probe_is_summed_over_probed_updates_alone(log):

@@ -33,9 +33,10 @@ def completeness(log: Path) -> pd.DataFrame:
 
     Columns: reference, estimator, update (0: before training), loss (nats per predicted token
     after it), change (of the loss since update 0), change_se (its standard error), lca (summed over
-    all blocks and updates so far), lca_se (its standard error). For the estimator `probe`, which
-    knows of single updates only, change and lca are sums over the probed updates, both of the same
-    batches: lca_se is missing. Empty if the run was not probed.
+    all blocks and updates so far), lca_se (its standard error). Of the trapezoid there are no rows
+    after the end of its last stride. For the estimator `probe`, which knows of single updates only,
+    change and lca are sums over the probed updates, both of the same batches: lca_se is missing.
+    Empty if the run was not probed.
     """
     facts = logs.facts(log)
     summed = sums(log)
@@ -48,7 +49,9 @@ def completeness(log: Path) -> pd.DataFrame:
         errors, errors_of_probes = _change_errors(log, source)
         measured = {"loss": loss, "change": loss - loss[0], "change_se": errors}
         for estimator, lca in summed.items():
-            frames.append(_frame(measured | dict(lca.loc[after.index]), reference, estimator))
+            known = lca[lca.index.isin(after.index)]
+            until = {name: values.loc[: known.index.max()] for name, values in measured.items()}
+            frames.append(_frame(until | dict(known), reference, estimator))
         if source in {f"probe_{name}" for name in logs.probes(log)}:
             allocated = logs.series(log, source, "sum").loc[after.index].sum(axis="columns")
             change = (after - before).cumsum()
@@ -59,10 +62,14 @@ def completeness(log: Path) -> pd.DataFrame:
 
 def sums(log: Path) -> dict[str, pd.DataFrame]:
     """Return for every estimator the LCA of all blocks summed up to each update, in double
-    precision, and its standard error: frames with the columns lca and lca_se."""
+    precision, and its standard error: frames with the columns lca and lca_se.
+
+    That of the trapezoid ends with its last stride: what the updates beyond did is not known.
+    """
     wholes = {name: _whole(log, name) for name in logs.estimators(log)}
     variances = {name: _variance(whole) for name, whole in wholes.items() if name != "trapezoid"}
     if "trapezoid" in wholes:
+        wholes["trapezoid"] = wholes["trapezoid"][: logs.stride_lengths(log).index[-1]]
         variances["trapezoid"] = _variance_of_trapezoid(log, len(wholes["trapezoid"]))
     return {
         name: pd.DataFrame(
