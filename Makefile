@@ -122,7 +122,7 @@ lock: ## resolve envs/*.in anew into envs/*.txt
 	@venv=$$(mktemp -d)
 	trap 'rm -rf "$$venv"' EXIT
 	frozen() {
-	  "$$venv/bin/pip" freeze --all --exclude pip |
+	  "$$venv/bin/pip" freeze --all --exclude pip --exclude lca-closer-look |
 	    sed 's/^\(torch[a-z]*==[^+]*\)+.*/\1/' | grep -Ev '^(nvidia|cuda|triton)[-=]'
 	}
 	$(call create_venv,$$venv)

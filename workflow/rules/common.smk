@@ -37,7 +37,7 @@ try:
     from closer_look.inputs import PAIR, RUN, Inputs, files, languages
     from closer_look.vocabulary import OBJECTIVES
 except ModuleNotFoundError as error:
-    sys.exit(f"error: {error.name} is not installed: pip install this workflow beside Snakemake")
+    sys.exit(f"error: {error.name} is missing: pip install this repository with its extra [workflow]")
 dependencies.pass_on_packages()
 slurm_outage.mend()
 if workflow.output_settings.log_handler_settings:  # a logger plugin: it may draw bars
