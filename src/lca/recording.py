@@ -54,8 +54,9 @@ class Recording:
     `loss_of` and `sample`: a function to the loss of a batch, and at least 20 batches of the
     training data, all of about one size, for error bars. With them, the trapezoidal rule follows
     the path in strides of at most `trapezoid_every` updates, on 8 batches of the sample, and the
-    loss of the whole sample is measured at the first and each `loss_every` updates. If `updates`,
-    how many there will be, is given, both are done at the end as well, and no more after it.
+    loss of the whole sample is measured each `loss_every` updates, and until then at the first, the
+    second, the fourth and so on. If `updates`, how many there will be, is given, both are done at
+    the end as well, and no more after it.
     `about`: facts to be kept in the log.
 
     Of data-parallel workers, the first records. Raises `FileExistsError` if the log is already
@@ -80,7 +81,10 @@ class Recording:
         if self.log.exists():
             raise FileExistsError(f"{self.log}: exists; choose another folder, or remove it")
         if updates is not None and updates <= EXTRA_UPDATES:
-            raise ValueError(f"updates is {updates}, but must be more than {EXTRA_UPDATES}")
+            raise ValueError(
+                f"updates is {updates}, but must be more than {EXTRA_UPDATES}; leave it out if it is "
+                "not known"
+            )
         if trapezoid_every < 1 or loss_every < 1:
             raise ValueError("trapezoid_every and loss_every are numbers of updates, at least 1")
         sample = list(sample)
@@ -157,7 +161,7 @@ class Recording:
         update = self.updates + 1
         is_within = self._total is None or update <= self._total  # as the strides are
         self._is_loss_due = bool(self._loss and is_within) and (
-            update in (1, self._total) or update % self._loss_every == 0
+            update == self._total or is_loss_due(update, self._loss_every)
         )
         if self._is_loss_due and update == 1:
             self._before = [value.clone() for value in self._optimizer.values()]
@@ -238,6 +242,14 @@ class Recording:
         self._begin_stride(facts["update"])
 
 
+def is_loss_due(update: int, every: int) -> bool:
+    """Tell whether the loss of the sample is measured at an update: one in `every`.
+
+    Before the first of these, at powers of two: a short training is to be checked, too.
+    """
+    return update % every == 0 or (update < every and update.bit_count() == 1)
+
+
 def _check_optimizer(optimizer: object) -> None:
     """Raise `TypeError` for one that does not measure, `RuntimeError` for one in use."""
     if not isinstance(optimizer, LcaOptimizer):
@@ -256,23 +268,32 @@ class _SampleLoss(nn.Module):
         self._loss_of, self._sample = loss_of, sample
         self._trained = trainable(model)
 
-    def forward(self, batch: object) -> Tensor:
-        """Return the loss at the model's own parameters."""
-        return self._loss_of(self.model, batch)
+    def forward(self, batch: object, inputs: Sequence[Tensor] = ()) -> Any:
+        """Return the loss and its gradients of the `inputs`, None where it does not depend on one.
+
+        The gradients are taken while `functional_call` has the parameters replaced: gradient
+        checkpointing computes activations once more then, which would be of others afterwards.
+        """
+        loss = self._loss_of(self.model, batch)
+        return loss, torch.autograd.grad(loss, inputs, allow_unused=True) if inputs else ()
 
     def losses(self, values: Sequence[Tensor]) -> list[float]:
         """Return the loss of each batch."""
         with torch.no_grad(), self._seeded(SEED):
             state = self._state(values)
-            return [float(functional_call(self, state, (batch,))) for batch in self._sample]
+            return [float(functional_call(self, state, (batch,))[0]) for batch in self._sample]
 
     def with_gradients(self, batch: int, values: Sequence[Tensor]) -> tuple[float, list[Tensor]]:
-        """Return a batch's loss and its gradients, flat."""
+        """Return a batch's loss and its gradients, flat.
+
+        Raises `ValueError` if `loss_of` did not use the model that it was given.
+        """
         with torch.enable_grad(), self._seeded(SEED + batch):
             state = self._state([value.detach().requires_grad_() for value in values])
             inputs = [state[f"model.{name}"] for name in self._trained]
-            loss = functional_call(self, state, (self._sample[batch],))
-            found = torch.autograd.grad(loss, inputs, allow_unused=True)
+            loss, found = functional_call(self, state, (self._sample[batch], inputs))
+        if all(gradient is None for gradient in found):
+            raise ValueError("loss_of(model, batch) does not depend on the model that it is given")
         return float(loss.detach()), [
             torch.zeros_like(value) if gradient is None else gradient.reshape(-1)
             for value, gradient in zip(values, found, strict=True)

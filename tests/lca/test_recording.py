@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.functional import mse_loss
+from torch.utils.checkpoint import checkpoint
 
 import lca
 from lca import verify
@@ -298,6 +299,39 @@ def test_of_more_updates_than_said_the_others_are_not_compared(tmp_path):
     assert (lca.read(log).adds_up["update"] == 9).all()
 
 
+def test_a_short_training_of_unknown_length_is_compared_for_half_of_it_at_least(tmp_path):
+    _, log = recorded(tmp_path, loss_of, SAMPLE, trapezoid_every=4)
+    ends = lca.read(log).adds_up.set_index("estimator")
+    assert (ends["update"] == 32).all()
+    assert abs(ends.loc["trapezoid", "gap"]) < 0.05
+
+
+class Checkpointed(nn.Module):
+    """Computes the activations of its layers once more in the backward pass."""
+
+    def __init__(self, *layers):
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, inputs):
+        for layer in self.layers:
+            inputs = checkpoint(layer, inputs, use_reentrant=False)
+        return inputs
+
+
+def test_gradient_checkpointing_changes_nothing(tmp_path):
+    found = []
+    for model in (nn.Sequential, Checkpointed):
+        torch.manual_seed(0)
+        model = model(nn.Linear(8, 32), nn.Tanh(), nn.Linear(32, 1))
+        optimizer = lca.AdamW(model.parameters(), lr=1e-2)
+        folder = tmp_path / type(model).__name__
+        with lca.record(model, optimizer, folder, loss_of, SAMPLE, trapezoid_every=8) as recording:
+            train(model, optimizer, range(20))
+        found.append(logs.series(recording.log, "trapezoid", "sum").to_numpy())
+    np.testing.assert_array_equal(*found)
+
+
 def test_an_optimizer_can_be_recorded_again_elsewhere(tmp_path):
     model, optimizer = made()
     for folder in ("one", "two"):
@@ -326,6 +360,12 @@ def test_a_sample_whose_loss_is_not_finite_is_refused(tmp_path):
         lca.record(model, optimizer, tmp_path, loss_of, sample),
     ):
         train(model, optimizer, range(4))
+
+
+def test_a_loss_of_another_model_is_refused(tmp_path):
+    other, _ = made()
+    with pytest.raises(ValueError, match="does not depend on the model that it is given"):
+        recorded(tmp_path, lambda _, batch: loss_of(other, batch), SAMPLE)
 
 
 def test_a_sample_whose_gradient_is_not_finite_is_refused(tmp_path):
