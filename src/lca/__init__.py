@@ -8,14 +8,40 @@ frames to pictures). What a training needs is here by name: `lca.AdamW` and so o
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import plot
+    from .allocation import per_block
+    from .blocks import partition
+    from .optimizers import SGD, Adam, AdamW
+    from .placement import Rule
+    from .reading import read
+    from .recording import Recording, record
+
+__all__ = [
+    "ESTIMATORS",
+    "LAGS",
+    "PROBES",
+    "SGD",
+    "STATISTICS",
+    "Adam",
+    "AdamW",
+    "Recording",
+    "Rule",
+    "partition",
+    "per_block",
+    "plot",
+    "read",
+    "record",
+]
 
 _NAMES = {
     "Adam": "optimizers",
     "AdamW": "optimizers",
     "SGD": "optimizers",
     "Recording": "recording",
-    "Rule": "blocks",
+    "Rule": "placement",
     "partition": "blocks",
     "per_block": "allocation",
     "read": "reading",
@@ -24,13 +50,19 @@ _NAMES = {
 """What the package offers by name, and the module that is loaded for it."""
 
 
-def __getattr__(name: str) -> Any:
-    """Load what is asked for: readers of logs need no PyTorch, and trainings no pandas."""
-    if name == "plot":
-        return import_module(".plot", __name__)
-    if name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_NAMES[name]}", __name__), name)
+if not TYPE_CHECKING:  # which knows the names from above
+
+    def __getattr__(name: str) -> Any:
+        """Load what is asked for: readers of logs need no PyTorch, and trainings no pandas."""
+        if name == "plot":
+            return import_module(".plot", __name__)
+        if name not in _NAMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f".{_NAMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 LAGS = {"own_batch": 0, "next_batch": 1}

@@ -18,7 +18,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -59,6 +59,12 @@ class Recording:
     the end as well, and no more after it.
     `about`: facts to be kept in the log.
 
+    In a `with` block, the log is closed at the end; meanwhile, what clips gradients by their norm,
+    as trainers do with `torch.nn.utils.clip_grad_norm_`, says by how much, so that the allocations
+    are of the whole gradient; clipping by value, which cannot be undone, raises `RuntimeError`.
+    After an exception, the parts stay: a training that goes on from a checkpoint goes on with the
+    log.
+
     Of data-parallel workers, the first records. Raises `FileExistsError` if the log is already
     there.
     """
@@ -82,8 +88,8 @@ class Recording:
             raise FileExistsError(f"{self.log}: exists; choose another folder, or remove it")
         if updates is not None and updates <= EXTRA_UPDATES:
             raise ValueError(
-                f"updates is {updates}, but must be more than {EXTRA_UPDATES}; leave it out if it is "
-                "not known"
+                f"updates is {updates}, but must be more than {EXTRA_UPDATES}; leave it out if you "
+                "do not know"
             )
         if trapezoid_every < 1 or loss_every < 1:
             raise ValueError("trapezoid_every and loss_every are numbers of updates, at least 1")
@@ -112,6 +118,20 @@ class Recording:
             optimizer.register_state_dict_pre_hook(lambda *_: self._recorder.close_part()),
             optimizer.register_load_state_dict_post_hook(lambda *_: self._forget()),
         ]
+
+    def __enter__(self) -> Self:
+        """Listen to what clips gradients."""
+        self._listening = listened(self.clipping)
+        self._listening.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Close the log; after an exception, leave its parts."""
+        self._listening.__exit__(None, None, None)
+        if kind is None:
+            self.close()
+        else:
+            self.stop()
 
     @property
     def updates(self) -> int:
@@ -328,22 +348,5 @@ class _SampleLoss(nn.Module):
                 np.random.set_state(states[1])
 
 
-@contextmanager
-def record(
-    model: nn.Module, optimizer: LcaOptimizer, folder: str | Path, *args: Any, **kwargs: Any
-) -> Iterator[Recording]:
-    """Record the training in the block: a `Recording`, which is closed at its end.
-
-    Meanwhile, what clips gradients by their norm, as trainers do with
-    `torch.nn.utils.clip_grad_norm_`, says by how much, so that the allocations are of the whole
-    gradient; clipping by value, which cannot be undone, raises `RuntimeError`. After an exception,
-    the parts stay: a training that goes on from a checkpoint goes on with the log.
-    """
-    recording = Recording(model, optimizer, folder, *args, **kwargs)
-    try:
-        with listened(recording.clipping):
-            yield recording
-    except BaseException:
-        recording.stop()
-        raise
-    recording.close()
+record = Recording
+"""`with lca.record(model, optimizer, folder, ...):` records the training in the block."""

@@ -1,15 +1,18 @@
 """The optimizers in the hands of people who train with PyTorch, and what is refused there."""
 
 import copy
+import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import mse_loss
 
+import lca
 from lca.allocation import per_block
 from lca.blocks import partition
 from lca.optimizers import SGD, Adam, AdamW
@@ -334,6 +337,18 @@ def test_gradients_without_a_true_allocation_are_refused():
     refused(RuntimeError, "weight: .*float32 gradients, not torch.float16", optimizer.step)
 
 
+@pytest.mark.parametrize("momenta", [(0.9, 0.0), (0.0, 0.9)])
+def test_momentum_that_comes_or_goes_is_refused(momenta):
+    model, optimizer = both(SGD, torch.optim.SGD, {"lr": 0.1, "momentum": momenta[0]})[0]
+    train(model, optimizer, range(2))
+    for again in (optimizer, SGD(groups(model))):
+        again.load_state_dict(optimizer.state_dict())
+        again.attach(model)
+        for group in again.param_groups:
+            group["momentum"] = momenta[1]
+        refused(RuntimeError, "momentum that comes or goes", again.step)
+
+
 def test_states_of_other_updates_are_refused():
     model = nn.Linear(3, 3)
     for ours, other in (
@@ -387,3 +402,21 @@ sys.exit(str(heavy & sys.modules.keys()) if heavy & sys.modules.keys() else 0)
 """
     scripts = sys.modules["lca"].__path__[0] + "/.."
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": scripts})
+
+
+def test_a_type_checker_sees_what_the_library_offers(tmp_path):
+    """Names are loaded when they are asked for, which hides them unless they are declared."""
+    (tmp_path / "wrong.py").write_text(
+        "import lca\n"
+        + "".join(f"reveal_type(lca.{name})\n" for name in lca.__all__)
+        + "lca.AdamW([], lrr=3)\nlca.record(1, 2, sampel=3)\nlca.AdamV\n"
+    )
+    environment = os.environ | {"MYPYPATH": str(Path(lca.__file__).parents[1])}
+    command = [sys.executable, "-m", "mypy", "--no-incremental", "wrong.py"]
+    output = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8"
+    ).stdout
+    assert 'Revealed type is "Any"' not in output
+    for complaint in ('argument "lrr"', 'argument "sampel"', 'no attribute "AdamV"'):
+        assert complaint in output
+    assert set(lca.__all__) == set(dir(lca))

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from .base import LcaOptimizer, Step, at_least_zero
+from .base import Job, LcaOptimizer, Step, at_least_zero
 
 
 class SGD(LcaOptimizer):
@@ -33,6 +33,16 @@ class SGD(LcaOptimizer):
     @staticmethod
     def _betas(group: dict[str, Any]) -> tuple[float, float]:
         return group["momentum"], 0.0
+
+    def _job(self, parameter: Tensor, group: dict[str, Any]) -> Job | None:
+        """As all do. Raises `RuntimeError` if momentum begins or ends: while there is none, PyTorch
+        leaves its buffer as it is, which here says what the last update did."""
+        has_momentum = group["momentum"] > 0
+        if self.state.get(parameter, {}).get("has_momentum", has_momentum) != has_momentum:
+            raise RuntimeError("SGD with LCA does not support momentum that comes or goes")
+        if job := super()._job(parameter, group):
+            self.state[parameter]["has_momentum"] = has_momentum
+        return job
 
     @staticmethod
     def _step(group: dict[str, Any], count: int) -> Step:
