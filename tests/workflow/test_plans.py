@@ -32,7 +32,7 @@ def test_the_paper_from_nothing(paper):
 
 TRAININGS = {
     "config": 15,
-    "controls": 11,
+    "controls": 10,
     "data-size": 9,
     "demo": 6,
     "domain": 6,
@@ -61,7 +61,7 @@ def test_every_shipped_configuration_is_a_plan(paper, path, capfd):
 @pytest.mark.parametrize(
     ("names", "trainings"),
     [
-        (["controls", "laptop"], 11),
+        (["controls", "laptop"], 10),
         (["norm", "laptop"], 6),
         (["seeds", "laptop"], 15),
         (["laptop", "scale"], 9),
