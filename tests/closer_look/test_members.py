@@ -228,6 +228,41 @@ def test_a_truncated_archive_is_noticed_wherever_it_is_cut(archive):
             function()
 
 
+BLOCK = tarfile.BLOCKSIZE
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz"])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda b: b[: 2 * BLOCK], "it ends without its end mark"),
+        (lambda b: b[: 4 * BLOCK], "it ends without its end mark"),
+        (lambda b: b[: 2 * BLOCK + 100], "a damaged header: truncated header"),
+        (lambda b: b[: 2 * BLOCK] + b"x" + b[2 * BLOCK + 1 :], "a damaged header: bad checksum"),
+        (lambda b: b[: 2 * BLOCK] + bytes(BLOCK) + b[3 * BLOCK :], "it goes on after its end"),
+        (lambda b: b + b, "it goes on after its end"),
+    ],
+)
+def test_a_tar_that_is_cut_or_damaged_between_files_is_not_a_shorter_one(
+    tmp_path, kind, damage, message
+):
+    blocks = damage(pack(tmp_path / "whole.tar", ["x.de", "y.de"]).read_bytes())
+    path = tmp_path / f"a.{kind}"
+    path.write_bytes(gzip.compress(blocks) if kind == "tar.gz" else blocks)
+    for function in (lambda: check_intact(path, name=path), lambda: find(path, "x.de")):
+        with pytest.raises(InputError) as error:
+            function()
+        assert str(error.value) == f"{path}: damaged or truncated: {message}"
+
+
+@pytest.mark.parametrize("end", [BLOCK, 2 * BLOCK, 3000, 100 * BLOCK])
+def test_the_end_of_a_tar_may_have_any_length(tmp_path, end):
+    path = pack(tmp_path / "a.tar", ["x.de"])
+    path.write_bytes(path.read_bytes()[: 2 * BLOCK] + bytes(end))
+    check_intact(path, name=path)
+    assert list(read_lines(find(path, "x.de"))) == ["x.de"]
+
+
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
 def test_a_header_that_would_fill_the_memory_is_refused_unread(tmp_path, kind):
     path = tmp_path / "bomb.tgz"

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from closer_look.data.compressed import (
+    CHUNK,
     DAMAGE,
     OPENERS,
     Binary,
@@ -54,8 +55,19 @@ class Header(tarfile.TarInfo):
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "Header":
-        """Read a block of 512 bytes; `tarfile.ReadError` if what it announces is too long."""
-        header = super().frombuf(buf, encoding, errors)
+        """Read a block of 512 bytes.
+
+        Raises `tarfile.ReadError` if what it announces is too long, and if it is damaged or
+        missing, which `tarfile` takes for the archive's end.
+        """
+        try:
+            header = super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if not buf:
+                raise tarfile.ReadError("it ends without its end mark") from error
+            if any(buf):
+                raise tarfile.ReadError(f"a damaged header: {error}") from error
+            raise  # a block of zeros is the end
         is_extended = header.type not in tarfile.SUPPORTED_TYPES or header.type in (
             *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
             *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
@@ -71,6 +83,18 @@ class Archive(tarfile.TarFile):
     """A .tar archive, with the list of the headers read so far."""
 
     members: list[tarfile.TarInfo]
+
+    def padding(self) -> Iterator[int]:
+        """Read what follows the last file; yield the bytes of it read so far.
+
+        Raises `tarfile.ReadError` if they are not all zero: more files, behind an end or damage.
+        """
+        assert self.fileobj is not None
+        size = 0
+        while block := self.fileobj.read(CHUNK):
+            if block.strip(b"\0"):
+                raise tarfile.ReadError("it goes on after its end")
+            yield (size := size + len(block))
 
 
 def find(archive: Path, pattern: str) -> Member:
@@ -182,6 +206,8 @@ def _files_of_tar(opened: Archive) -> Iterator[tuple[str, Opener]]:
         opened.members.clear()  # which otherwise holds the headers of all
         if header.isreg():
             yield header.name, partial(opened.extractfile, header)
+    for _ in opened.padding():
+        pass
 
 
 def _member(archive: Path, name: str, names: list[str]) -> Member:

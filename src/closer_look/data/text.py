@@ -158,14 +158,17 @@ def _check_ratio(path: Path, name: object, size: int) -> None:
 
 
 def _read_tar(file: io.BufferedReader, path: Path, name: object) -> int:
-    """Read a .tar archive up to the end of its last file; return how many bytes that are."""
+    """Read a .tar archive to its end; return how many bytes that are."""
     size = 0
     with Archive.open(fileobj=file, mode="r|", tarinfo=Header) as archive:
         while (header := archive.next()) is not None:
             archive.members.clear()
             size = header.offset_data + header.size
             _check_ratio(path, name, size)
-    return size
+        padding = 0
+        for padding in archive.padding():
+            _check_ratio(path, name, size + padding)
+    return size + padding
 
 
 def check_text(text: Text) -> None:
