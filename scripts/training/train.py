@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from closer_look.jobs import provenance
-from closer_look.jobs.cards import check_kernels, claimed
+from closer_look.jobs.cards import check_kernels, check_precision, claimed
 from closer_look.jobs.command import run as run_tool
 from closer_look.jobs.job import InputError, job
 from closer_look.jobs.lock import locked
@@ -31,8 +31,9 @@ from closer_look.training.checkpoints import (
     newest_checkpoint,
     settle,
 )
-from closer_look.training.fairseq_options import LONGEST, PLUGIN, arguments
+from closer_look.training.fairseq_options import PLUGIN, arguments
 from closer_look.training.left_out import count_left_out
+from closer_look.training.micro_batches import LONGEST
 from lca.recorder import EXTRA_UPDATES, LogError, consolidate, reached
 
 RECIPE = 5
@@ -64,10 +65,7 @@ def count_devices(precision: str) -> int:
     import torch
 
     count = torch.cuda.device_count()
-    if not count and precision != "fp32":  # of bf16 without one fairseq concludes that it has TPUs
-        raise InputError(
-            f"training.precision: {precision} needs a CUDA device; choose fp32 for the CPU"
-        )
+    check_precision(precision, count)
     return count
 
 

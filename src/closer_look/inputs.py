@@ -5,7 +5,7 @@ any other exception it would wrap into ten.
 """
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NoReturn, Protocol
 
@@ -13,7 +13,9 @@ from . import config as configuration
 from .config import Run
 from .data.patterns import fill
 from .data.test_sets import has_pair
+from .jobs import cards
 from .jobs.job import InputError
+from .training.micro_batches import check_max_tokens
 from .trees import Tree
 
 PAIR = "results/data/{corpus}/{source}-{target}"
@@ -45,6 +47,7 @@ class Job(Protocol):
 
     rule: Rule
     wildcards: Wildcards
+    resources: Mapping[str, object]
 
 
 def fail(message: object) -> NoReturn:
@@ -144,6 +147,29 @@ class Inputs:
             check(needs, self.config["opus_mirror"], self.config["opus_database"], room_in)
         except ModuleNotFoundError as error:  # where every rule has an environment of its own
             print(f"sources are not checked in advance: {error.name} is missing", file=sys.stderr)
+        except InputError as error:
+            fail(error)
+
+    def check_trainings(self, jobs: Iterable[Job], is_local: bool) -> None:
+        """Check what the trainings among the jobs are given: tokens and, on this machine, a card.
+
+        `is_local` tells whether they run here.
+        """
+        trainings = [job for job in jobs if job.rule.name == "train"]
+        try:
+            for job in trainings:
+                devices = job.resources.get("gpu")
+                check_max_tokens(
+                    job.wildcards.objective,
+                    self.settings(job.wildcards),
+                    job.resources.get("max_tokens"),
+                    devices if isinstance(devices, int) else None,
+                )
+            needed = {self.settings(job.wildcards)["precision"] for job in trainings} - {"fp32"}
+            if needed and is_local:
+                cards.check_precision(min(needed), cards.is_there())
+        except ModuleNotFoundError:  # PyTorch, where every rule has an environment of its own
+            pass
         except InputError as error:
             fail(error)
 

@@ -13,8 +13,9 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from test_train import CONFIG, LANGUAGES
 
 from closer_look.jobs.job import InputError
-from closer_look.training.fairseq_options import LONGEST, arguments, longest_sentence
+from closer_look.training.fairseq_options import arguments
 from closer_look.training.left_out import count_left_out, is_left_out
+from closer_look.training.micro_batches import LONGEST, longest_sentence
 from scripts.training import train
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # from Hydra

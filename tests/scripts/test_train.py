@@ -15,7 +15,8 @@ from fairseq.models import build_model
 import toys
 from closer_look.config import AS_IN_FAIRSEQ, of_objective
 from closer_look.jobs.job import InputError
-from closer_look.training.fairseq_options import arguments, micro_batches
+from closer_look.training.fairseq_options import arguments
+from closer_look.training.micro_batches import check_max_tokens, micro_batches
 from lca.blocks import partition
 from lca.recorder import EXTRA_UPDATES
 from scripts.analysis import table2
@@ -280,6 +281,28 @@ def test_an_update_that_micro_batches_do_not_make_names_the_settings(tokens, mos
     message = rf"^training.tokens_per_update: {tokens} is not divisible .*{most} tokens \(max_tok"
     with pytest.raises(InputError, match=message):
         micro_batches(tokens, most, devices)
+
+
+@pytest.mark.parametrize("value", [0, -1, "abc", "8GB", 2048.5, None])
+def test_max_tokens_that_are_no_number_are_refused(value):
+    with pytest.raises(InputError) as error:
+        check_max_tokens("clm", PAPER, value, None)
+    assert str(error.value) == (
+        f"max_tokens of the rule `train`: {value!r} is no number of tokens of at least 1: give "
+        "one by `--set-resources train:max_tokens=` or in the profile"
+    )
+
+
+def test_max_tokens_that_hold_no_sample_are_refused_whatever_the_devices():
+    for devices in (None, 1):
+        with pytest.raises(InputError, match="^training.tokens_per_sample: 512 do not fit "):
+            check_max_tokens("clm", PAPER, 10, devices)
+        check_max_tokens("clm", PAPER, 512, devices)
+    check_max_tokens("clm", PAPER, 3000, None)  # may be divisible on some number of them
+    with pytest.raises(InputError, match="^training.tokens_per_update: 32768 is not divisible"):
+        check_max_tokens("clm", PAPER, 3000, 1)
+    with pytest.raises(InputError, match="^training.max_sentence_pieces: 1024 do not fit "):
+        check_max_tokens("mt", PAPER, 2048, 64)
 
 
 def recipe(**changes):

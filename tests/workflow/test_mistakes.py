@@ -5,6 +5,7 @@ import pytest
 import yaml
 
 import opus_tree
+from closer_look.jobs import cards
 from fake_bin import count, snakemake, workspace
 from toy_experiment import ENTRY, TOY, archive, toy_workspace, write_corpus
 
@@ -86,6 +87,33 @@ def test_a_results_folder_that_cannot_be_written_is_one_clear_line(tmp_path):
     assert status != 0
     assert "Traceback" not in output
     assert [line for line in output.splitlines() if line.startswith("error: results: ")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("--set-resources", "train:max_tokens=8GB"),
+            "max_tokens of the rule `train`: '8GB' is no",
+        ),
+        (("--set-resources", "train:max_tokens=10"), "training.tokens_per_sample: 512 do not fit"),
+        pytest.param(
+            ("--config", "training={precision: bf16}"),
+            "training.precision: bf16 needs a CUDA device",
+            marks=pytest.mark.skipif(cards.is_there(), reason="it has one"),
+        ),
+    ],
+    ids=["type", "size", "precision"],
+)
+def test_what_no_training_can_have_is_one_line_before_the_data_is_made(
+    tmp_path, arguments, message
+):
+    toy_workspace(tmp_path)
+    target = "results/runs/toy/clm/en/base/1/log.parquet"
+    status, output = snakemake(tmp_path, target, "--configfile", "toy.yaml", *arguments)
+    assert status != 0
+    assert [line for line in output.splitlines() if line.startswith(f"error: {message}")]
+    assert "Traceback" not in output and count(output) == {}
 
 
 @pytest.mark.parametrize(

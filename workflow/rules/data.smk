@@ -2,8 +2,10 @@
 # manifest. What is left of the data goes before trainings, so that none has to wait for it later.
 
 
-# Before the first job, never in a dry run: all that this run is going to fetch.
+# Before the first job, never in a dry run: what the trainings are given, since it would be found
+# wrong hours later, and all that this run is going to fetch.
 onstart:
+    inputs.check_trainings(workflow.dag.needrun_jobs(), is_local=workflow.local_exec)
     inputs.check_sources(workflow.dag.needrun_jobs())
 
 

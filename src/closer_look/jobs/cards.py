@@ -58,6 +58,24 @@ def check_kernels() -> None:
             )
 
 
+def is_there() -> bool:
+    """Whether this machine has a card. That it has none only PyTorch says, which loads slowly."""
+    if any(Path("/dev").glob("nvidia[0-9]*")):
+        return True
+    import torch
+
+    return torch.cuda.device_count() > 0
+
+
+def check_precision(precision: str, devices: int) -> None:
+    """Raise `InputError` if a precision needs a card and there is none."""
+    # Of bf16 without one fairseq concludes that it has TPUs.
+    if not devices and precision != "fp32":
+        raise InputError(
+            f"training.precision: {precision} needs a CUDA device; choose fp32 for the CPU"
+        )
+
+
 def _runs_on(capability: tuple[int, int], built: str) -> bool:
     """Return whether kernels `built` for sm_XY, or portable ones for compute_XY, run on a card."""
     kind, _, version = built.partition("_")

@@ -5,8 +5,8 @@ from pathlib import Path
 import lca
 from lca.recorder import EXTRA_UPDATES
 
-from ..jobs.job import InputError
 from ..trees import Tree
+from .micro_batches import check_fits, longest_sentence, micro_batches
 
 PLUGIN = Path(lca.__file__).parent / "fairseq_plugin"
 """For `fairseq-train --user-dir`."""
@@ -33,19 +33,6 @@ SWITCHES: dict[str, dict[tuple[str, object], list[str]]] = {
 
 BREAKS = {"mlm": "complete", "clm": "none"}
 """Where a language model's samples begin by default (fairseq's --sample-break-mode)."""
-
-LONGEST = 1024
-"""Pieces of a sentence that is translated if no setting says so: fairseq's own limit."""
-
-
-def longest_sentence(settings: Tree) -> int:
-    """Return the pieces of the longest sentence that is translated, with its end mark.
-
-    A matter of the experiment and not of the card: no more than an update holds.
-    """
-    longest: int = settings.get("max_sentence_pieces", LONGEST)
-    update: int = settings["tokens_per_update"]
-    return min(longest, update)
 
 
 def sample_break(objective: str, settings: Tree) -> object:
@@ -151,10 +138,7 @@ def _task(objective: str, languages: str, settings: Tree, tokens: int) -> Tree:
     """
     context, longest = settings["tokens_per_sample"], longest_sentence(settings)
     break_mode = sample_break(objective, settings)
-    if objective == "mt":
-        _check_fits("max_sentence_pieces", longest, tokens)
-    else:
-        _check_fits("tokens_per_sample", context, tokens)
+    check_fits(objective, settings, tokens)
     if objective == "mlm":  # RoBERTa's dynamic masking: 15 %, of these 80/10/10
         return {
             "task": "masked_lm",
@@ -182,29 +166,3 @@ def _task(objective: str, languages: str, settings: Tree, tokens: int) -> Tree:
         "max-source-positions": longest,
         "max-target-positions": longest,
     }
-
-
-def _check_fits(key: str, size: int, tokens: int) -> None:
-    """Raise `InputError` if a sample, by the setting that limits it, exceeds a micro-batch."""
-    if size > tokens:
-        raise InputError(
-            f"training.{key}: {size} do not fit a micro-batch of {tokens} tokens: raise "
-            f"`max_tokens` of the rule `train` (in the profile) to {size}, or give it fewer "
-            "devices: what is trained must not depend on them"
-        )
-
-
-def micro_batches(tokens_per_update: int, max_tokens: int, devices: int) -> tuple[int, int]:
-    """Return the tokens of a micro-batch on one device, at most `max_tokens`, and their number.
-
-    Raises `InputError` if no equal micro-batches make the update.
-    """
-    devices = max(devices, 1)
-    number = -(-tokens_per_update // (max_tokens * devices))
-    tokens, rest = divmod(tokens_per_update, number * devices)
-    if rest:
-        raise InputError(
-            f"training.tokens_per_update: {tokens_per_update} is not divisible into {number} equal "
-            f"micro-batches on {devices} device(s) of at most {max_tokens} tokens (max_tokens)"
-        )
-    return tokens, number

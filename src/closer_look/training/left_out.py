@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from ..data.dropped import check_dropped
 from ..jobs.job import tell
 from ..trees import Tree
-from .fairseq_options import longest_sentence, sample_break
+from .fairseq_options import sample_break
+from .micro_batches import longest_sentence
 
 
 def is_left_out(
