@@ -32,6 +32,7 @@ from closer_look.training.checkpoints import (
     settle,
 )
 from closer_look.training.fairseq_options import PLUGIN, arguments
+from closer_look.training.fixed_text import check_fixed_text
 from closer_look.training.left_out import count_left_out
 from closer_look.training.micro_batches import LONGEST
 from lca.recorder import EXTRA_UPDATES, LogError, consolidate, reached
@@ -143,7 +144,8 @@ def main(training: Training) -> None:
     """Train a run, or go on with it, and write its log and manifest.
 
     Raises `InputError` if it had to stop for the time limit, if the data is not what its manifest
-    says, or if more than the share `max_dropped` of the text is too long to be trained on.
+    says, if more than the share `max_dropped` of the text is too long to be trained on, or if far
+    more text is to be measured on than there is.
     """
     with ExitStack() as held:
         lock = held.enter_context(locked(training.folder))
@@ -152,6 +154,7 @@ def main(training: Training) -> None:
         check_kernels()
         options = training.arguments(devices)
         check_folder(training.data, training.data_manifest)
+        check_fixed_text(training.settings, read_manifest(training.data_manifest)["parts"])
         left_out = training.count_left_out()
         checkpoint, damages = resume(training)
         about = {"devices": provenance.devices(), "code": provenance.code()}

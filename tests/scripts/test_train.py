@@ -16,6 +16,7 @@ import toys
 from closer_look.config import AS_IN_FAIRSEQ, of_objective
 from closer_look.jobs.job import InputError
 from closer_look.training.fairseq_options import arguments
+from closer_look.training.fixed_text import check_fixed_text
 from closer_look.training.micro_batches import check_max_tokens, micro_batches
 from lca.blocks import partition
 from lca.recorder import EXTRA_UPDATES
@@ -303,6 +304,28 @@ def test_max_tokens_that_hold_no_sample_are_refused_whatever_the_devices():
         check_max_tokens("clm", PAPER, 3000, 1)
     with pytest.raises(InputError, match="^training.max_sentence_pieces: 1024 do not fit "):
         check_max_tokens("mt", PAPER, 2048, 64)
+
+
+PARTS = {"train.en-de.de": {"tokens": 9_000}, "train.en-de.en": {"tokens": 10_000}}
+PARTS |= {"valid.en-de.en": {"tokens": 1_000_000}}
+
+
+@pytest.mark.parametrize(
+    ("key", "size"), [("trapezoid", "tokens"), ("probe", "tokens"), ("probe", "loss_tokens")]
+)
+def test_a_loss_on_far_more_text_than_there_is_is_refused(key, size):
+    def settings(tokens, every=1):
+        return PAPER | {key: PAPER[key] | {size: tokens, "every": every}}
+
+    check_fixed_text(PAPER, {"train": {"tokens": 1}})
+    check_fixed_text(settings(100_000), PARTS)
+    check_fixed_text(settings(100_001, every=0), PARTS)
+    with pytest.raises(InputError) as error:
+        check_fixed_text(settings(100_001), PARTS)
+    assert str(error.value) == (
+        f"training.{key}.{size}: 100001 are more than 10 times the 10000 tokens of the training "
+        "text"
+    )
 
 
 def recipe(**changes):
