@@ -22,7 +22,7 @@ if __name__ == "__main__":
         caption = (
             f"Table 1. Pairs of layer and {'update' if single else 'window of updates'} at which a "
             f"component raised the loss {'' if single else 'significantly '}"
-            f"({estimator.replace('_', '-')} estimator), the last such update, and the largest "
+            f"({estimator} estimator), the last such update, and the largest "
             "value (nats per predicted token; the paper's unit is another, and it counts updates)."
         )
         write(table1(ours, paper), caption, **dict(snakemake.output.items()))

@@ -138,6 +138,17 @@ def test_a_table_is_written_for_programs_people_and_papers(tmp_path):
     assert r"\caption{A caption}" in latex and r"50 \%" in latex and r"a\_b" in latex
 
 
+def test_a_caption_is_text_to_latex_too(tmp_path):
+    paths = {kind: tmp_path / f"table.{kind}" for kind in ("csv", "md", "tex")}
+    write(pd.DataFrame({"a": [1]}), r"own_batch: 5 % & $1 #2 {x} ~y ^z \w", **paths)
+    escaped = (
+        r"own\_batch: 5 \% \& \$1 \#2 \{x\} \textasciitilde{}y \textasciicircum{}z "
+        r"\textbackslash{}w"
+    )
+    assert rf"\caption{{{escaped}}}" in paths["tex"].read_text()
+    assert paths["md"].read_text().startswith(r"own_batch: 5 % & $1 #2 {x} ~y ^z \w")
+
+
 def test_a_column_may_be_for_programs_only(tmp_path):
     paths = {kind: tmp_path / f"table.{kind}" for kind in ("csv", "md", "tex")}
     write(pd.DataFrame({"a": [1], "hidden": [2]}), "", **paths, unprinted=["hidden"])

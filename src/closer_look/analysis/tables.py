@@ -5,6 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 
+LATEX = str.maketrans(
+    {character: f"\\{character}" for character in "&%$#_{}"}
+    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+)
+"""What means something to LaTeX, as text; pandas escapes cells, but no captions."""
+
 
 def write(
     table: pd.DataFrame, caption: str, csv: Path, md: Path, tex: Path, unprinted: Sequence[str] = ()
@@ -17,7 +23,7 @@ def write(
     shown = table.drop(columns=list(unprinted)).map(_cell)
     markdown = shown.to_markdown(index=False, disable_numparse=True)
     Path(md).write_text(f"{caption}\n\n{markdown}\n", encoding="utf-8")
-    shown.to_latex(tex, index=False, escape=True, caption=caption)
+    shown.to_latex(tex, index=False, escape=True, caption=caption.translate(LATEX))
 
 
 def _cell(value: str | float | None) -> str:
