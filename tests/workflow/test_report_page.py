@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from playwright.sync_api import expect
 
 import report_tables
 from browser import chromium
@@ -67,7 +68,7 @@ def open_page(browser, html):
         tab.on("request", lambda request: tab.complaints.append(request.url))
         tab.goto(f"{html.as_uri()}{address}")
         if options.get("java_script_enabled", True):
-            tab.wait_for_function("document.getElementById('status').textContent !== 'Loading …'")
+            expect(tab.locator("#status")).not_to_have_text("Loading …", timeout=30_000)
         return tab
 
     return open_page
@@ -89,6 +90,20 @@ def tab(shared_tab, html):
     go_to(tab, address)
     yield tab
     assert complaints(tab, html) == set()
+
+
+def test_no_script_but_the_pages_own_runs_and_nothing_is_loaded(open_page):
+    tab = open_page()
+    assert tab.complaints[1:] == []
+    add = (
+        "([name, text]) => document.head.append(Object.assign(document.createElement(name), text))"
+    )
+    tab.evaluate(add, ["script", {"textContent": "globalThis.injected = 1"}])
+    assert tab.evaluate("globalThis.injected") is None
+    tab.evaluate(add, ["img", {"src": "http://127.0.0.1:9/x.png"}])
+    tab.wait_for_timeout(100)
+    refused = [text for text in tab.complaints if "Content Security Policy" in text]
+    assert {"script-src" in text for text in refused} == {True, False}
 
 
 def test_the_verdicts_come_first_and_their_texts_are_escaped(tab):
