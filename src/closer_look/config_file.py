@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,22 @@ def _misread(node: yaml.Node | None) -> Iterator[yaml.ScalarNode]:
     elif isinstance(node, yaml.CollectionNode):
         for item in _items(node):
             yield from _misread(item)
+
+
+def check_command_line(entries: Iterable[str]) -> None:
+    """Refuse in the KEY=VALUE of `--config` what `read` refuses in a file, and a KEY given twice.
+
+    Raises `ConfigError`. Snakemake takes for text what is no YAML; then there is nothing to refuse.
+    """
+    seen = set()
+    for entry in entries:
+        key, _, value = entry.partition("=")
+        if key in seen:
+            raise ConfigError(f"--config {key}: is given twice: join them")
+        seen.add(key)
+        with suppress(yaml.YAMLError):
+            for problem in _problems(yaml.compose(value, Loader=yaml.SafeLoader)):
+                raise ConfigError(f"--config {key}: {problem}")
 
 
 def adopt_types(config: Tree, given: Tree) -> None:

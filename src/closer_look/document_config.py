@@ -17,9 +17,9 @@ in NAME.yaml and keeps the rest: mappings are merged key by key, lists are repla
 other files here asks one question, in its first lines; models that files share are trained once. A
 mistake is refused in one line before anything runs, a key that is given twice too. Integers are
 below 2^31, and `1.0e+5` is one; text that YAML would take for something else (`no`, `7.0`) must be
-quoted. On the command line, `--config 'seeds=[1,2]'` sets a key of the top level. What belongs to
-the machine and not to the experiment (memory, threads, `max_tokens` of a micro-batch) is in
-`../profiles/`.
+quoted. On the command line, `--config 'seeds=[1,2]'` sets a key of the top level, and
+`--config 'training={lr: 0.1}'` one below it. What belongs to the machine and not to the experiment
+(memory, threads, `max_tokens` of a micro-batch) is in `../profiles/`.
 
 """
 

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from closer_look.config import ConfigError, settings_by_run
-from closer_look.config_file import adopt_types, load, read
+from closer_look.config_file import adopt_types, check_command_line, load, read
 from fake_bin import ROOT
 
 
@@ -66,6 +66,27 @@ def test_a_file_that_is_no_text_or_not_there_is_one_line(tmp_path):
     (tmp_path / "latin.yaml").write_bytes("a: ä\n".encode("latin-1"))
     with pytest.raises(ConfigError, match="latin.yaml: is not UTF-8"):
         read(tmp_path / "latin.yaml")
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        (["seeds=[010]"], "seeds: line 1: YAML takes 010 for 8; if it is text, quote it"),
+        (["training={noise: 1:30}"], "training: line 1: YAML takes 1:30 for 90"),
+        (["training={lr: 1.0, lr: 2.0}"], "training: lr is there twice, in line"),
+        (["x=1", "seeds=[1]", "seeds=[2]"], "seeds: is given twice: join them"),
+        (["x=&a [*a]"], "x: line 1: what this anchor names contains itself"),
+    ],
+)
+def test_the_command_line_is_read_as_strictly_as_files(entries, message):
+    with pytest.raises(ConfigError) as error:
+        check_command_line(entries)
+    assert str(error.value).startswith(f"--config {message}")
+
+
+def test_what_the_command_line_may_say():
+    check_command_line(["seeds=[1, 10]", "training={lr: 0.1}", "x=", "y={a", "z=a=b", "w='010'"])
+    check_command_line([])
 
 
 def test_what_the_command_line_gave_as_text_gets_its_type():

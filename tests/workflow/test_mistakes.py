@@ -43,6 +43,14 @@ def test_a_key_given_twice_is_refused_with_its_file_and_lines(tmp_path):
     assert "twice.yaml: seeds is there twice, in lines 1 and 3" in error
 
 
+def test_a_key_given_twice_on_the_command_line_is_refused(tmp_path):
+    workspace(tmp_path)
+    status, output = snakemake(tmp_path, "--dry-run", "--config", "training={lr: 1.0, lr: 2.0}")
+    assert status != 0
+    (error,) = (line for line in output.splitlines() if "error" in line.lower())
+    assert error.startswith("error in the configuration: --config training: lr is there twice")
+
+
 @pytest.mark.parametrize("name", ["a{b}c", "{"])
 def test_a_path_that_snakemake_would_format_is_one_line(tmp_path, name):
     folder = workspace(tmp_path / name)

@@ -48,6 +48,7 @@ with open(source("../schemas/config.schema.yaml"), encoding="utf-8") as file:
 try:
     for file in workflow.configfiles:
         config_file.read(file)
+    config_file.check_command_line(workflow.config_settings.config_args)
     config_file.adopt_types(config, workflow.config_settings.config)
     config_check.check(config, schema)
     config.update(config_check.normalised(config, schema))
