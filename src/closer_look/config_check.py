@@ -116,10 +116,12 @@ def _check_files(corpus: Tree, key: str) -> None:
     """Check that the names of a corpus's files tell its languages apart."""
     for number, part in enumerate(corpus.get("parts", [])):
         key_of_part = f"{key}.parts[{number}]"
-        if "files" in part:
-            _check_pattern(part["files"], corpus["languages"], f"{key_of_part}.files")
-        else:
+        if "files" not in part:
             _check_pattern(part["url"], corpus["languages"], f"{key_of_part}.url")
+        elif "{language}" not in part["url"]:  # otherwise each language has an archive of its own
+            _check_pattern(part["files"], corpus["languages"], f"{key_of_part}.files")
+        elif isinstance(part["files"], dict):
+            _check_complete(part["files"], corpus["languages"], f"{key_of_part}.files")
     if "files" in corpus:
         files = corpus["files"]
         _check_pattern(files, corpus["languages"], f"{key}.files")
@@ -138,13 +140,17 @@ def _check_path(path: str, key: str) -> None:
 def _check_pattern(pattern: str | dict[str, str], languages: list[str], key: str) -> None:
     if isinstance(pattern, str) and "{language}" not in pattern:
         raise ConfigError(f"{key}: {pattern!r} is the same for both languages: put {{language}} in")
-    if isinstance(pattern, dict) and (missing := set(languages) - set(pattern)):
-        raise ConfigError(f"{key}.{min(missing)}: missing")
     if isinstance(pattern, dict):
+        _check_complete(pattern, languages, key)
         for first, second in combinations(pattern, 2):
             if pattern[first] == pattern[second]:
                 name = pattern[first]
                 raise ConfigError(f"{key}: {first} and {second} have the same file, {name!r}")
+
+
+def _check_complete(files: dict[str, str], languages: list[str], key: str) -> None:
+    if missing := set(languages) - set(files):
+        raise ConfigError(f"{key}.{min(missing)}: missing")
 
 
 def _check_test_sets(config: Tree) -> None:

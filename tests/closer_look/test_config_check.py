@@ -193,6 +193,14 @@ X = {"source": "local", "languages": ["de", "en", "fr"], "valid": 1, "test": 1}
             r"wmt18.parts\[0\].files: '\*.de' is the same for both languages",
         ),
         (
+            {
+                "corpora": {
+                    "wmt18": {"parts": [{"url": "http://x/{language}", "files": {"de": "a"}}]}
+                }
+            },
+            r"wmt18.parts\[0\].files.en: missing",
+        ),
+        (
             {"corpora": {"europarl": {"source": "local", "files": {"de": "a"}}}},
             r"corpora.europarl.files.bg: missing",
         ),
@@ -261,3 +269,10 @@ def test_a_mistake_in_the_runs_is_one_line_that_names_the_key(change, message):
     with pytest.raises(ConfigError, match=message) as error:
         check(config, SCHEMA)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("files", ["train.txt", {"en": "train.txt", "de": "train.txt"}])
+def test_archives_of_each_language_may_have_files_of_one_name(files):
+    part = {"url": "http://x/{language}.zip", "files": files}
+    corpus = PAPER["corpora"]["wmt18"] | {"parts": [part], "languages": ["de", "en"]}
+    check(merged(PAPER, {"corpora": {"new": corpus}}), SCHEMA)

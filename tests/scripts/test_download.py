@@ -392,6 +392,16 @@ def test_parts_from_anywhere(mirror, folder, server):
     assert set(contents(folder)) == set(origins)
 
 
+def test_an_archive_of_each_language_with_files_of_one_name(mirror, folder, server):
+    for language, line in (("de", b"eins\n"), ("en", b"one\n")):
+        write_tar(mirror / f"{language}.tgz", {"train.txt": line})
+    part = {"url": f"{server.url}{{language}}.tgz", "files": "train.txt"}
+    entry = {"source": "url", "parts": [part]}
+    download(entry, "en", "de", folder)
+    ((first, second),) = texts(entry, "en", "de", folder)
+    assert (list(read_lines(first)), list(read_lines(second))) == (["one"], ["eins"])
+
+
 def test_urls_that_look_alike_keep_a_file_each(mirror, folder, server):
     names = ["a/b.{language}", "a_b.{language}", "b.{language}?download=1", "b.{language}?v=2"]
     names += [f"long.{{language}}?signature={'x' * 300}"]
