@@ -15,7 +15,7 @@ from test_train import CONFIG, LANGUAGES
 from closer_look.jobs.job import InputError
 from closer_look.training.fairseq_options import arguments
 from closer_look.training.left_out import count_left_out, is_left_out
-from closer_look.training.micro_batches import LONGEST, longest_sentence
+from closer_look.training.micro_batches import LONGEST, check_fits, longest_sentence
 from scripts.training import train
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # from Hydra
@@ -122,6 +122,15 @@ def test_what_is_left_out_is_said_and_refused_above_a_share(data, capsys, object
     )
     settings = SETTINGS | {"max_sentence_pieces": 16, "tokens_per_sample": 17}
     assert count_left_out(*arguments[:-1], settings, 0) == {"sentences": 0, "of": 100}
+
+
+def test_the_setting_that_decided_is_named(data, capsys):
+    settings = SETTINGS | {"tokens_per_update": 9}
+    count_left_out("c/x", data, "mt", "en-de", settings, max_dropped=1)
+    assert "are longer than 9 pieces (training.tokens_per_update) and" in capsys.readouterr().out
+    message = "^training.tokens_per_update: 9 do not fit a micro-batch of 8 tokens: "
+    with pytest.raises(InputError, match=message):
+        check_fits("mt", settings, 8)
 
 
 def test_the_longest_sentence_is_the_experiments():

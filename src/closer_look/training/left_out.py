@@ -9,7 +9,7 @@ from ..data.dropped import check_dropped
 from ..jobs.job import tell
 from ..trees import Tree
 from .fairseq_options import sample_break
-from .micro_batches import longest_sentence
+from .micro_batches import limiting_setting, longest_sentence
 
 
 def is_left_out(
@@ -37,11 +37,8 @@ def count_left_out(
     """
     left_out = is_left_out(data, "train", objective, languages, settings)
     number, total = int(left_out.sum()), len(left_out)
-    limit = (
-        f"{longest_sentence(settings)} pieces (training.max_sentence_pieces)"
-        if objective == "mt"
-        else f"{_room(objective, settings)} pieces (training.tokens_per_sample)"
-    )
+    room = longest_sentence(settings) if objective == "mt" else _room(objective, settings)
+    limit = f"{room} pieces (training.{limiting_setting(objective, settings)})"
     what = "pairs" if objective == "mt" else "sentences"
     if number:
         tell(f"{run}: {number} of {total} training {what} are longer than {limit} and left out")

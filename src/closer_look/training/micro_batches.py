@@ -20,6 +20,14 @@ def longest_sentence(settings: Tree) -> int:
     return min(longest, update)
 
 
+def limiting_setting(objective: str, settings: Tree) -> str:
+    """Return the name of the setting that limits the pieces of a sample."""
+    if objective != "mt":
+        return "tokens_per_sample"
+    is_update = settings["tokens_per_update"] < settings.get("max_sentence_pieces", LONGEST)
+    return "tokens_per_update" if is_update else "max_sentence_pieces"
+
+
 def micro_batches(tokens_per_update: int, max_tokens: int, devices: int) -> tuple[int, int]:
     """Return the tokens of a micro-batch on one device, at most `max_tokens`, and their number.
 
@@ -38,10 +46,8 @@ def micro_batches(tokens_per_update: int, max_tokens: int, devices: int) -> tupl
 
 def check_fits(objective: str, settings: Tree, tokens: int) -> None:
     """Raise `InputError` if a sample, by the setting that limits it, exceeds a micro-batch."""
-    if objective == "mt":
-        key, size = "max_sentence_pieces", longest_sentence(settings)
-    else:
-        key, size = "tokens_per_sample", settings["tokens_per_sample"]
+    key = limiting_setting(objective, settings)
+    size = settings.get(key, LONGEST)
     if size > tokens:
         raise InputError(
             f"training.{key}: {size} do not fit a micro-batch of {tokens} tokens: raise "
