@@ -312,6 +312,8 @@ def _explain(error: jsonschema.ValidationError) -> str:
             return f"{key}.{missing}: missing".removeprefix(".")
         case "enum":
             return _refuse(key, instance, wanted)
+        case "type" if instance is None and _kinds(schema) == ["object"]:
+            return f"{key}: nothing stands below it: indent what belongs to it, or write {{}}"
         case "type":
             kinds = _kinds(schema)
             is_text = "string" in kinds

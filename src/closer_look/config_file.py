@@ -5,7 +5,6 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,8 @@ thousands with a point as many languages write them (125.000 is 125)."""
 
 SYNTAX = "indent with blanks, and quote text with any of : # { [ * & ! % @ in it"
 """What mends most of what is no YAML."""
+
+NESTED = "is nested too deeply to be read"
 
 
 def of_command_line(description: str | None) -> Tree:
@@ -67,9 +68,12 @@ def read(path: str | Path) -> Tree:
     if a key is given twice (YAML forbids that, and PyYAML keeps the last without a word) or if a
     number means another to YAML (see `MISREAD`).
     """
-    node, content = _parsed(path)
-    for problem in _problems(node):
-        raise ConfigError(f"{path}: {problem}")
+    try:
+        node, content = _parsed(path)
+        for problem in _problems(node):
+            raise ConfigError(f"{path}: {problem}")
+    except RecursionError:
+        raise ConfigError(f"{path}: {NESTED}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: is no mapping of keys to values")
     return content
@@ -101,9 +105,10 @@ def _problems(node: yaml.Node | None) -> Iterator[str]:
     for anchor in _endless(node):
         yield f"line {anchor.start_mark.line + 1}: what this anchor names contains itself"
     for key, first, second in _repeated(node, ""):
+        lines = f"line {first}" if first == second else f"lines {first} and {second}"
         yield (
-            f"{key} is there twice, in lines {first} and {second}: join them, since the second "
-            "would wipe out the first"
+            f"{key} is there twice, in {lines}: join them, since the second would wipe out the "
+            "first"
         )
     for number in _misread(node):
         yield (
@@ -164,9 +169,13 @@ def check_command_line(entries: Iterable[str]) -> None:
         if key in seen:
             raise ConfigError(f"--config {key}: is given twice: join them")
         seen.add(key)
-        with suppress(yaml.YAMLError):
+        try:
             for problem in _problems(yaml.compose(value, Loader=yaml.SafeLoader)):
                 raise ConfigError(f"--config {key}: {problem}")
+        except RecursionError:
+            raise ConfigError(f"--config {key}: {NESTED}") from None
+        except yaml.YAMLError:
+            pass
 
 
 def adopt_types(config: Tree, given: Tree) -> None:

@@ -234,6 +234,11 @@ X = {"source": "local", "languages": ["de", "en", "fr"], "valid": 1, "test": 1}
         ),
         ({"opus_mirror": "~/opus"}, r"^opus_mirror: '~/opus' is no path"),
         ({"opus_database": ""}, r"^opus_database: '' is no path"),
+        (
+            {"training": None},
+            r"^training: nothing stands below it: indent what belongs to it, or write {}$",
+        ),
+        ({"corpora": {"new": None}}, r"^corpora.new: nothing stands below it: "),
         ({"seeds": [1, 1]}, r"seeds: .*non-unique"),
         ({"main_runs": {"clm": "europarl/clm/fr"}}, r"main_runs.clm: unknown value .*clm/fi"),
         ({"main_runs": {"clm": "europarl/mlm/en"}}, r"main_runs.clm: unknown value"),

@@ -31,7 +31,7 @@ def test_a_file_is_read_as_yaml_has_it(tmp_path):
     [
         ("a: 1\nb: 2\n'a': 3\n", "a is there twice, in lines 1 and 3: join them"),
         ("a:\n  b: 1\n  c: 2\n  b: 1\n", "a.b is there twice, in lines 2 and 4"),
-        ("a:\n- {x: 1}\n- {b: 1, b: 2}\n", r"a\[1\].b is there twice, in lines 3 and 3"),
+        ("a:\n- {x: 1}\n- {b: 1, b: 2}\n", r"a\[1\].b is there twice, in line 3: join"),
         ('{"a": 1,\n"a": 2}', "a is there twice, in lines 1 and 2"),
         ("a: 1\nb: [2, 010]\n", "line 2: YAML takes 010 for 8; if it is text, quote it"),
         ("a:\n  b: 1:30\n", "line 2: YAML takes 1:30 for 90"),
@@ -41,6 +41,7 @@ def test_a_file_is_read_as_yaml_has_it(tmp_path):
         ("a: 1\nb: &x {c: {d: *x}}\n", "line 2: what this anchor names contains itself"),
         ("a: [1\nb: 2\n", "line 2: "),
         ("a: 1\n\tb: 2\n", "line 2: "),
+        (f"a: {'[' * 3000}{']' * 3000}\n", "is nested too deeply to be read"),
         ("- a\n", "is no mapping of keys to values"),
         ("", "is no mapping of keys to values"),
     ],
@@ -73,8 +74,9 @@ def test_a_file_that_is_no_text_or_not_there_is_one_line(tmp_path):
     [
         (["seeds=[010]"], "seeds: line 1: YAML takes 010 for 8; if it is text, quote it"),
         (["training={noise: 1:30}"], "training: line 1: YAML takes 1:30 for 90"),
-        (["training={lr: 1.0, lr: 2.0}"], "training: lr is there twice, in line"),
+        (["training={lr: 1.0, lr: 2.0}"], "training: lr is there twice, in line 1"),
         (["x=1", "seeds=[1]", "seeds=[2]"], "seeds: is given twice: join them"),
+        ([f"x={'[' * 3000}{']' * 3000}"], "x: is nested too deeply to be read"),
         (["x=&a [*a]"], "x: line 1: what this anchor names contains itself"),
     ],
 )
