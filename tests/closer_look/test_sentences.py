@@ -67,6 +67,8 @@ def test_no_character_is_taken_for_stable_that_sentencepiece_changes():
         ("Привет, мир", 2, 0),
         ("안녕 세상", 2, 0),  # Korean has blanks
         ("xin chào", 2, 0),
+        ("ሰላም፡ለዓለም፡ሁሉ።", 3, 0),
+        ("ሰላም ለዓለም", 2, 0),
         ("नमस्ते दुनिया", 2, 0),
         ("我爱北京", 0, 4),
         ("我 爱 北京", 0, 4),

@@ -22,7 +22,8 @@ _SCRIPTS = "".join(rf"\p{{Script={name}}}" for name in UNSPACED)
 _MAY_BE_UNSPACED = re.compile("[\u0e00-\u1fff\u2e80-\U0010ffff]")
 """None of the scripts has a character elsewhere: tells most lines without one fast."""
 _CHARACTERS = regex.compile(rf"(?V1)[[{_SCRIPTS}]--[\p{{M}}\p{{P}}]]")
-_WORDS = regex.compile(rf"(?V1)[^\s{_SCRIPTS}]+")
+_WORDS = regex.compile(rf"(?V1)[^\s\u1361{_SCRIPTS}]+")
+"""Between blanks, or the wordspace of Ethiopic."""
 _VISIBLE = regex.compile(r"[^\s\p{C}\p{Default_Ignorable_Code_Point}\u2800]")
 """What is seen: no blanks, control characters or fillers, nor the blank of Braille."""
 _LETTERS = regex.compile(r"[^\s\p{M}]")
