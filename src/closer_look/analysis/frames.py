@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from ..config import Run
 from ..jobs.job import InputError
@@ -26,7 +28,22 @@ def write(frame: pd.DataFrame, path: str | Path) -> None:
         compression="zstd",
         use_dictionary=others,
         use_byte_stream_split=floats,
+        write_page_checksum=True,
     )
+
+
+def load(path: str | Path, **selection: Any) -> pd.DataFrame:
+    """Return the rows of a table, or a `selection` of them as pandas has it.
+
+    Raises `InputError` if it is damaged, if only by a bit.
+    """
+    try:
+        return pd.read_parquet(path, page_checksum_verification=True, **selection)
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{path}: damaged: {reason}; remove it, and Snakemake makes it anew"
+        ) from error
 
 
 def read(
@@ -34,16 +51,16 @@ def read(
 ) -> pd.DataFrame:
     """Return the rows of all tables, of one estimator if it is given, and `columns` only.
 
-    Raises `InputError` if a table is without the estimator, and if there is no table.
+    Raises `InputError` if a table is damaged or without the estimator, and if there is no table.
     """
     if not paths:
         raise InputError("main_runs: no run to draw; name one in the configuration")
     filters = [("estimator", "==", estimator)] if estimator else None
     frames = []
     for path in paths:
-        frames.append(pd.read_parquet(path, columns=columns, filters=filters))
+        frames.append(load(path, columns=columns, filters=filters))
         if estimator and frames[-1].empty:
-            recorded = pd.read_parquet(path, columns=["estimator"])["estimator"].unique()
+            recorded = load(path, columns=["estimator"])["estimator"].unique()
             raise InputError(
                 f"{path}: has no {estimator}, only {', '.join(recorded)}; set "
                 f"`training.{estimator}.every` above 0 in the configuration, and `snakemake` "

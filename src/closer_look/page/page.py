@@ -12,6 +12,7 @@ import jinja2
 import pandas as pd
 from plotly.offline import get_plotlyjs
 
+from ..analysis.frames import load
 from ..jobs.job import InputError
 from .exhibits import Figure, Table, number, title
 from .explorer import Explorer, estimator_label
@@ -85,7 +86,7 @@ def page(
     for points in POINTS:
         explorer = Explorer(points)
         for summary, files in zip(summaries, runs, strict=True):
-            read = {name: pd.read_parquet(path) for name, path in files.tables.items()}
+            read = {name: load(path) for name, path in files.tables.items()}
             explorer.add(summary.label, summary.name in main_runs, read)
         index = json.dumps(explorer.index(), allow_nan=False, separators=(",", ":")).encode()
         html = template.render(
@@ -125,7 +126,7 @@ def _summaries(runs: Sequence[RunFiles]) -> list[RunSummary]:
     manifests = [json.loads(Path(files.manifest).read_text(encoding="utf-8")) for files in runs]
     names = labels([manifest["run"] for manifest in manifests])
     tables = [
-        [pd.read_parquet(files.tables[name]) for name in ("losses", "completeness", "scores")]
+        [load(files.tables[name]) for name in ("losses", "completeness", "scores")]
         for files in runs
     ]
     return [
