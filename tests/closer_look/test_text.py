@@ -75,6 +75,27 @@ def test_damaged_gzip_is_named(tmp_path, damage):
         list(read_lines(path))
 
 
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("results/data/c/de-en/read/de.gz", "; remove {}, and Snakemake makes it anew"),
+        ("results/data/c/de-en/download/a.gz", "; remove {.parent}, and Snakemake makes it anew"),
+        ("mine/de.gz", ""),
+    ],
+)
+def test_what_mends_a_damaged_file_is_said_if_snakemake_made_it(
+    tmp_path, monkeypatch, name, remedy
+):
+    monkeypatch.chdir(tmp_path)
+    path = Path(name)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(gzip.compress(b"one\n" * 999)[:-5])
+    for function in (lambda: list(read_lines(path)), lambda: copy_lines(path, io.BytesIO())):
+        with pytest.raises(InputError) as error:
+            function()
+        assert str(error.value).endswith("end-of-stream marker was reached" + remedy.format(path))
+
+
 @pytest.mark.parametrize("short", ["source", "target"])
 def test_sides_of_unequal_length_are_named(tmp_path, short):
     lines = {"source": ["a", "b"], "target": ["A", "B"], short: ["x"]}

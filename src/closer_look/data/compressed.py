@@ -143,6 +143,16 @@ DAMAGE: tuple[type[Exception], ...] = (
 )
 
 
+def damaged(name: object, error: Exception, after: str = "") -> InputError:
+    """Return the error that a file is damaged, and what mends it if Snakemake made the file."""
+    path = Path(str(name).partition(": ")[0])  # of an archive's member, too
+    remedy = ""
+    if path.parts[:1] == ("results",):
+        made = path.parent if path.parent.name == "download" else path  # which is made as a whole
+        remedy = f"; remove {made}, and Snakemake makes it anew"
+    return InputError(f"{name}: damaged or truncated{after}: {error}{remedy}")
+
+
 @contextmanager
 def open_binary(path: Path) -> Iterator[io.BufferedReader]:
     """Open a file for reading, decompressed if need be.

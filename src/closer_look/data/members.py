@@ -20,6 +20,7 @@ from closer_look.data.compressed import (
     DAMAGE,
     OPENERS,
     Binary,
+    damaged,
     decompressed,
     foreign,
     is_tar,
@@ -156,7 +157,7 @@ def list_members(archive: Path) -> list[str]:
                     raise InputError(f"{archive}: an archive of more than {MOST_MEMBERS} files")
                 names.append(name)
     except DAMAGE as error:
-        raise InputError(f"{archive}: damaged or truncated: {error}") from error
+        raise damaged(archive, error) from error
     return [name for name in names if not _is_clutter(name)]
 
 

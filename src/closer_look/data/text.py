@@ -18,6 +18,7 @@ from typing import BinaryIO
 from closer_look.data.compressed import (
     DAMAGE,
     Binary,
+    damaged,
     foreign,
     is_tar,
     is_zip,
@@ -56,7 +57,7 @@ def decode_lines(name: object, file: Binary) -> Iterator[str]:
     except UnicodeDecodeError as error:
         raise _not_utf8(name, number, error) from error
     except DAMAGE as error:
-        raise InputError(f"{name}: damaged or truncated after line {number}: {error}") from error
+        raise damaged(name, error, f" after line {number}") from error
 
 
 def read_lines(text: Text) -> Iterator[str]:
@@ -71,7 +72,7 @@ def _damage_named(name: object) -> Iterator[None]:
     try:
         yield
     except DAMAGE as error:
-        raise InputError(f"{name}: damaged or truncated: {error}") from error
+        raise damaged(name, error) from error
 
 
 def too_long(name: object, number: int) -> InputError:
@@ -143,7 +144,7 @@ def check_intact(path: Path, name: object) -> None:
                 size += len(block)
                 _check_ratio(path, name, size)
     except DAMAGE as error:
-        raise InputError(f"{name}: damaged or truncated: {error}") from error
+        raise damaged(name, error) from error
     except RuntimeError as error:  # a .zip that is encrypted
         raise InputError(f"{name}: {error}") from error
 
@@ -204,7 +205,7 @@ def copy_lines(text: Text, file: Binary) -> int:
         line = lines + 1 + error.object[: error.start].count(b"\n")
         raise _not_utf8(text, line, error) from error
     except DAMAGE as error:
-        raise InputError(f"{text}: damaged or truncated after line {lines}: {error}") from error
+        raise damaged(text, error, f" after line {lines}") from error
     if end != b"\n":
         file.write(b"\n")
         lines += 1
