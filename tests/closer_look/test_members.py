@@ -101,6 +101,24 @@ def test_what_is_not_there_or_not_clear_is_refused_with_what_is_there(
     assert str(error.value) == f"{path}: {message}"
 
 
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+def test_a_link_is_called_one_where_no_file_is_meant(tmp_path, kind):
+    path = pack(tmp_path / "a.tar", ["data/x.de", "data/x.en"])
+    with tarfile.open(path, "a") as archive:
+        header = tarfile.TarInfo("train.de")
+        header.type, header.linkname = kind, "data/x.de"
+        archive.addfile(header)
+    message = f"{path}: train.de is a link to data/x.de: name that in `files`"
+    for function in (
+        lambda: find(path, "train.de"),
+        lambda: find_pair(path, ("train.de", "x.en"), ("de", "en")),
+    ):
+        with pytest.raises(InputError) as error:
+            function()
+        assert str(error.value) == message
+    assert find(path, "*.de").name == "data/x.de"
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_name_that_is_there_twice_is_refused(tmp_path):
     for path in (tmp_path / "a.zip", tmp_path / "a.tar"):

@@ -108,6 +108,8 @@ def find(archive: Path, pattern: str) -> Member:
     """
     names = list_members(archive)
     found = _matches(names, pattern)
+    if not found:
+        _refuse_link(archive, pattern)
     if len(found) != 1:
         raise InputError(f"{archive}: {_refusal([pattern], [found], list(found), names)}")
     (name,) = found
@@ -124,6 +126,9 @@ def find_pair(
     """
     names = list_members(archive)
     sides = [_matches(names, pattern) for pattern in patterns]
+    for pattern, side in zip(patterns, sides, strict=True):
+        if not side:
+            _refuse_link(archive, pattern)
     keys = [
         {name: {star, _without(star, language)} for name, star in side.items()}
         for side, language in zip(sides, languages, strict=True)
@@ -199,16 +204,31 @@ def _files(archive: Path) -> Iterator[Iterator[tuple[str, Opener]]]:
             neither = "neither a .zip nor a .tar archive; of text itself, give no `files`"
             raise InputError(f"{archive}: {foreign(head) or neither}")
         with Archive.open(fileobj=stream, mode="r|", tarinfo=Header) as opened:
-            yield _files_of_tar(opened)
+            yield (
+                (header.name, partial(opened.extractfile, header))
+                for header in _headers(opened)
+                if header.isreg()
+            )
 
 
-def _files_of_tar(opened: Archive) -> Iterator[tuple[str, Opener]]:
+def _headers(opened: Archive) -> Iterator[tarfile.TarInfo]:
     while (header := opened.next()) is not None:
         opened.members.clear()  # which otherwise holds the headers of all
-        if header.isreg():
-            yield header.name, partial(opened.extractfile, header)
+        yield header
     for _ in opened.padding():
         pass
+
+
+def _refuse_link(archive: Path, pattern: str) -> None:
+    """Raise `InputError` if what is meant by a name is a link in a .tar archive, and no file."""
+    with open_binary(archive) as stream:
+        if not is_tar(stream.peek(512)):
+            return
+        with Archive.open(fileobj=stream, mode="r|", tarinfo=Header) as opened:
+            headers = (header for header in _headers(opened) if header.issym() or header.islnk())
+            links = {header.name: header.linkname for header in headers}
+    for name in _matches(list(links), pattern):
+        raise InputError(f"{archive}: {name} is a link to {links[name]}: name that in `files`")
 
 
 def _member(archive: Path, name: str, names: list[str]) -> Member:
