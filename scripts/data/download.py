@@ -6,6 +6,7 @@ from pathlib import Path
 from closer_look.data.fetch import fetch
 from closer_look.data.opus import corpus_files, in_mirror, local_name
 from closer_look.data.opus_database import find, open_database
+from closer_look.data.patterns import without_password
 from closer_look.data.sources import urls
 from closer_look.data.text import check_intact
 from closer_look.jobs.job import job
@@ -78,6 +79,6 @@ if __name__ == "__main__":
         write_manifest(
             snakemake.output.manifest,
             {name: folder / name for name in origins},
-            origins=origins,
+            origins={name: without_password(origin) for name, origin in origins.items()},
             bytes={name: (folder / name).stat().st_size for name in origins},
         )

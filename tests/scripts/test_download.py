@@ -392,6 +392,20 @@ def test_parts_from_anywhere(mirror, folder, server):
     assert set(contents(folder)) == set(origins)
 
 
+def test_a_password_is_in_no_name_and_no_message(mirror, folder, server, capsys):
+    mirror.mkdir()
+    for language in ("de", "en"):
+        (mirror / f"x.{language}").write_bytes(b"x\n")
+    secret = server.url.replace("://", "://me:p@ss@")
+    entry = {"source": "url", "parts": [{"url": f"{secret}x.{{language}}"}]}
+    server.plan = [500]
+    assert "ss@" not in "".join(download(entry, "en", "de", folder))
+    assert "trying again" in (said := capsys.readouterr().out) and "ss@" not in said
+    server.plan = [404]
+    with pytest.raises(InputError, match=f"^{server.url}gone: HTTP 404"):
+        fetch.fetch(f"{secret}gone", folder / "gone")
+
+
 def test_an_archive_of_each_language_with_files_of_one_name(mirror, folder, server):
     for language, line in (("de", b"eins\n"), ("en", b"one\n")):
         write_tar(mirror / f"{language}.tgz", {"train.txt": line})

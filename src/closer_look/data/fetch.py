@@ -11,6 +11,7 @@ import requests
 import tenacity
 import urllib3
 
+from closer_look.data.patterns import without_password
 from closer_look.data.text import check_intact
 from closer_look.jobs.job import InputError
 from closer_look.trees import Tree
@@ -61,16 +62,20 @@ def fetch(url: str, path: Path) -> None:
     try:
         _retry(_transfer, url, part)
     except FAILURES as error:
-        raise InputError(f"{url}: {reason(error)}") from error
+        raise _refusal(url, reason(error)) from error
     try:
         if not part.stat().st_size:
-            raise InputError(f"{url}: is empty")
-        check_intact(part, name=url)
+            raise _refusal(url, "is empty")
+        check_intact(part, name=without_password(url))
     except InputError:
         _forget(part)
         raise
     _facts(part).unlink(missing_ok=True)
     part.replace(path)
+
+
+def _refusal(url: str, what: str) -> InputError:
+    return InputError(without_password(f"{url}: {what}"))
 
 
 def remote_size(url: str) -> int | None:
@@ -86,7 +91,7 @@ def remote_size(url: str) -> int | None:
         response.raise_for_status()
     except FAILURES as error:
         if is_final(error):
-            raise InputError(f"{url}: {reason(error)}") from error
+            raise _refusal(url, reason(error)) from error
         return None
     return _number(response.headers.get("Content-Length"))
 
@@ -147,10 +152,10 @@ def _transfer(url: str, part: Path) -> None:
         response.raise_for_status()
         if response.status_code not in (requests.codes.ok, requests.codes.partial_content):
             status = f"HTTP {response.status_code} {response.reason}"
-            raise InputError(f"{url}: the server answers {status} instead of a file")
+            raise _refusal(url, f"the server answers {status} instead of a file")
         encoding = response.headers.get("Content-Encoding", "").strip().lower()
         if encoding not in ENCODINGS:
-            raise InputError(f"{url}: is sent with the encoding {encoding}, which is not supported")
+            raise _refusal(url, f"is sent with the encoding {encoding}, which is not supported")
         size = _number(response.headers.get("Content-Length"))
         if response.status_code == requests.codes.partial_content:
             if _is_rest(response, have, known):
@@ -172,16 +177,17 @@ def _write(
     """
     room = shutil.disk_usage(part.parent).free - RESERVE
     if size is not None and size - have > room:
-        raise InputError(f"{url}: has {_giga(size)}, but only {_giga(max(room, 0))} are free")
+        raise _refusal(url, f"has {_giga(size)}, but only {_giga(max(room, 0))} are free")
     most = have + room if size is not None else min(have + room, LARGEST_UNSAID)
     try:
         with part.open(mode) as file:
             for chunk in response.raw.stream(CHUNK, decode_content=False):
                 have += len(chunk)
                 if have > most:
-                    raise InputError(
-                        f"{url}: does not end: {_giga(have)} have come of a file whose size the "
-                        "server does not say"
+                    raise _refusal(
+                        url,
+                        f"does not end: {_giga(have)} have come of a file whose size the server "
+                        "does not say",
                     )
                 file.write(chunk)
     except urllib3.exceptions.HTTPError as error:
@@ -247,7 +253,7 @@ def _retry(function: Callable[[str, Path], None], url: str, part: Path) -> None:
     def report(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         assert isinstance(error, FAILURES)  # others are not tried again
-        print(f"{url}: {reason(error)}; trying again", flush=True)
+        print(without_password(f"{url}: {reason(error)}; trying again"), flush=True)
 
     tenacity.Retrying(
         retry=tenacity.retry_if_exception(

@@ -1,5 +1,7 @@
 """Names and URLs of files in which languages are left open."""
 
+import re
+
 
 def fill(pattern: str | dict[str, str], language: str, source: str, target: str) -> str:
     """Return what is meant for one language.
@@ -12,3 +14,8 @@ def fill(pattern: str | dict[str, str], language: str, source: str, target: str)
     for name, value in (("language", language), ("source", source), ("target", target)):
         pattern = pattern.replace(f"{{{name}}}", value)
     return pattern
+
+
+def without_password(text: str) -> str:
+    """Return a text whose URLs, if there are any, have lost their user's name and password."""
+    return re.sub(r"(?<=://)[^/?#\s]*@", "", text)

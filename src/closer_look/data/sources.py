@@ -14,7 +14,7 @@ from pathlib import Path
 
 from closer_look.data.members import find, find_pair
 from closer_look.data.opus import corpus_files, local_name
-from closer_look.data.patterns import fill
+from closer_look.data.patterns import fill, without_password
 from closer_look.data.text import Text
 from closer_look.jobs.job import InputError
 from closer_look.trees import Tree
@@ -61,7 +61,7 @@ def local_files(corpus: Tree, source: str, target: str) -> tuple[Path, Path]:
 
 def _name(url: str, is_unique: bool = True) -> str:
     """Return the name of a file once it is downloaded: `a/b` and `a_b` are not to be one."""
-    name = local_name(url.partition("://")[2])
+    name = local_name(without_password(url).partition("://")[2])
     if is_unique and len(name.encode()) <= LONGEST_NAME:
         return name
     digest = hashlib.sha256(url.encode()).hexdigest()[:12]
