@@ -1,4 +1,5 @@
 import copy
+import json
 import re
 from collections import Counter, defaultdict
 from itertools import chain
@@ -26,7 +27,10 @@ from scripts.training.train import count_devices, state_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # from Hydra
 
-CONFIG = Path(__file__).parents[2] / "config" / "config.yaml"
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "config" / "config.yaml"
+KEPT = ROOT / "results/reference/laptop/runs"
+BY_RECIPE_4 = {KEPT / f"libreoffice/{name}/en/base/1/run.json" for name in ("clm", "mlm")}
 PAPER = yaml.safe_load(CONFIG.read_text())["training"]
 LANGUAGES = {"mlm": "en", "clm": "en", "mt": "en-de"}
 CHECKSUMS = {"train.bin": "1f", "dict.txt": "2e"}
@@ -381,6 +385,17 @@ def test_data_seed_and_recipe_have_their_own_states(monkeypatch):
     }
     monkeypatch.setattr(train, "RECIPE", train.RECIPE + 1)
     assert len({*found, folder_of()}) == 4
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    sorted({*KEPT.rglob("run.json")} - BY_RECIPE_4),
+    ids=lambda path: str(path.parent.relative_to(KEPT)),
+)
+def test_a_kept_run_would_find_its_state_again(manifest):
+    kept = json.loads(manifest.read_text())
+    shaping = {key: kept[key] for key in ("run", "settings", "data")}
+    assert str(state_folder(Path("results/state"), kept["run"], shaping)) == kept["state"]
 
 
 def test_the_state_does_not_depend_on_the_order_of_the_settings():
