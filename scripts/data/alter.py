@@ -3,15 +3,17 @@
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from fairseq.data import Dictionary
-from fairseq.data.indexed_dataset import MMapIndexedDataset, make_builder
-from torch import Tensor
 
 from closer_look.data.binary import count
 from closer_look.jobs.job import job
 from closer_look.jobs.manifest import check_folder, write_manifest
+
+if TYPE_CHECKING:  # fairseq logs as it is imported: not before the job's log takes its lines
+    from fairseq.data.indexed_dataset import MMapIndexedDataset
+    from torch import Tensor
 
 SEED = 1
 """Of the choice of sentences: the same for all sides, sizes and shares, which so are nested."""
@@ -29,8 +31,8 @@ def choose(number: int, max_train: int | None, noise: float) -> tuple[np.ndarray
 
 
 def altered(
-    sentences: MMapIndexedDataset, max_train: int | None, noise: float, seed: int
-) -> Iterator[Tensor]:
+    sentences: "MMapIndexedDataset", max_train: int | None, noise: float, seed: int
+) -> Iterator["Tensor"]:
     """Yield the sentences that are kept, some of them shuffled but for the end mark."""
     random = np.random.default_rng([SEED, seed])
     for row, is_shuffled in zip(*choose(len(sentences), max_train, noise), strict=True):
@@ -39,8 +41,10 @@ def altered(
         yield tokens[[*random.permutation(end), end]] if is_shuffled else tokens
 
 
-def write(sentences: Iterable[Tensor], path: Path, entries: int) -> None:
+def write(sentences: Iterable["Tensor"], path: Path, entries: int) -> None:
     """Write PATH.bin and PATH.idx."""
+    from fairseq.data.indexed_dataset import make_builder
+
     builder = make_builder(f"{path}.bin", "mmap", entries)
     for tokens in sentences:
         builder.add_item(tokens)
@@ -53,6 +57,9 @@ def alter(source: Path, target: Path, max_train: int | None, noise: float) -> di
     Of a translation model the same pairs are kept, and shuffled on both sides. Returns the number
     of entries of the dictionary, and the counts of each .bin file by its name.
     """
+    from fairseq.data import Dictionary
+    from fairseq.data.indexed_dataset import MMapIndexedDataset
+
     target.mkdir(parents=True)
     for path in source.iterdir():
         if not path.name.startswith("train."):

@@ -9,17 +9,19 @@ the sentence; here it is an unknown piece.
 from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import sentencepiece
-from fairseq.data import Dictionary
-from fairseq.data.indexed_dataset import MMapIndexedDataset, best_fitting_int_dtype
 
 from closer_look.data.binary import count
 from closer_look.data.dropped import check_dropped
 from closer_look.data.text import read_lines
 from closer_look.jobs.job import job, tell
 from closer_look.jobs.manifest import check_bpe, write_manifest
+
+if TYPE_CHECKING:  # fairseq logs as it is imported: not before the job's log takes its lines
+    from fairseq.data import Dictionary
 
 BATCH = 20_000  # lines in memory at a time
 WORTH_TELLING = 0.01
@@ -29,7 +31,9 @@ WORTH_TELLING = 0.01
 class Encoder:
     """Turns lines into the numbers of fairseq's dictionary, each line with an end mark."""
 
-    def __init__(self, model: str | Path, dictionary: Dictionary, threads: int) -> None:
+    def __init__(self, model: str | Path, dictionary: "Dictionary", threads: int) -> None:
+        from fairseq.data.indexed_dataset import best_fitting_int_dtype
+
         self.processor = sentencepiece.SentencePieceProcessor(
             model_file=str(model), add_eos=True, num_threads=threads
         )
@@ -50,6 +54,8 @@ class Encoder:
 
 def write_dataset(text: str | Path, encoder: Encoder, prefix: Path) -> None:
     """Write `prefix`.bin and .idx, or nothing if the text is empty."""
+    from fairseq.data.indexed_dataset import MMapIndexedDataset
+
     sizes = []
     path = Path(f"{prefix}.bin")
     with path.open("wb") as file:
@@ -77,6 +83,8 @@ def binarise(
     `text` gives a file for each part and side: train_source, valid_target and so on. An empty one
     is left out. Returns the counts of each .bin file by its name.
     """
+    from fairseq.data import Dictionary
+
     folder = Path(folder)
     folder.mkdir(parents=True)
     pair = f".{source}-{target}" if target else ""
@@ -93,6 +101,8 @@ def binarise(
 
 if __name__ == "__main__":
     with job(snakemake):
+        from fairseq.data import Dictionary
+
         text = dict(snakemake.input.items())
         model, dictionary = text.pop("model"), text.pop("dictionary")
         check_bpe(model, dictionary=dictionary)

@@ -16,6 +16,12 @@ with job(SimpleNamespace(log=[sys.argv[1]], rule="train")):
     print("at work")
     raise {}
 """
+IMPORTS = """
+import runpy, sys
+for script in sys.argv[1:]:
+    runpy.run_path(script)
+    assert "fairseq" not in sys.modules, script
+"""
 MISTAKE = "InputError('corpus: empty')"
 BUG = "OSError(28, 'No space left on device')"
 
@@ -71,3 +77,9 @@ def test_without_a_socket_nothing_is_lost(monkeypatch, tmp_path):
     monkeypatch.setattr(terminal.os, "environ", {})
     terminal.relay(print)
     assert run(tmp_path / "log", MISTAKE, **terminal.os.environ) == "error: corpus: empty\n"
+
+
+def test_no_script_imports_fairseq_which_logs_then_before_its_own_log_is_open():
+    scripts = [str(path) for path in sorted(ROOT.glob("scripts/*/*.py"))]
+    environment = {"PYTHONPATH": str(ROOT / "src")}
+    subprocess.run([sys.executable, "-c", IMPORTS, *scripts], env=environment, check=True)
