@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from queue import Queue
@@ -63,6 +64,17 @@ def test_where_snakemake_draws_on_the_terminal_it_says_what_jobs_would(monkeypat
     terminal.relay(said.put)
     assert run(tmp_path / "log", MISTAKE, **terminal.os.environ) == ""
     assert said.get(timeout=10) == "error: corpus: empty"
+
+
+def test_where_snakemake_draws_on_the_terminal_it_says_which_jobs_are_done(monkeypatch, tmp_path):
+    monkeypatch.setattr(terminal.os, "environ", {})
+    said = Queue()
+    terminal.relay(said.put)
+    done = SCRIPT.replace("raise {}", "")
+    log = tmp_path / "log"
+    environment = {"PYTHONPATH": str(ROOT / "src"), **terminal.os.environ}
+    subprocess.run([sys.executable, "-c", done, log], env=environment, check=True)
+    assert re.fullmatch(rf"{log}: done in 0:00:\d\d", said.get(timeout=20))
 
 
 def test_what_nobody_listens_to_is_said_on_the_terminal(tmp_path):

@@ -3,9 +3,11 @@
 import io
 import os
 import sys
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import NoReturn, Protocol, TextIO
 
 from . import terminal
@@ -38,8 +40,10 @@ def job(snakemake: Script) -> Iterator[None]:
     """Write all output of the job, child processes included, to the rule's log file.
 
     An `InputError` ends the job with its message alone, on the terminal and in the log; any other
-    exception leaves its traceback in the log.
+    exception leaves its traceback in the log. Where a logger plugin draws bars, which it does
+    instead of naming the jobs, the terminal is told of each that is done.
     """
+    start = time.monotonic()
     sys.stdout.flush()
     sys.stderr.flush()
     global _terminal
@@ -52,6 +56,10 @@ def job(snakemake: Script) -> Iterator[None]:
         os.dup2(log.fileno(), 2)
         try:
             yield
+            if terminal.is_relayed():
+                name = os.path.splitext(log.name)[0].removeprefix("results/logs/")
+                duration = timedelta(seconds=round(time.monotonic() - start))
+                terminal.say(f"{name}: done in {duration}", _terminal)
         except InputError as error:
             _end(_terminal, log, f"error: {error}")
         except Exception as error:

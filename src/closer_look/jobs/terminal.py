@@ -40,6 +40,11 @@ def _receive(server: socket.socket, show: Callable[[str], object]) -> None:
         show(server.recv(LONGEST).decode(errors="replace"))
 
 
+def is_relayed() -> bool:
+    """Tell whether Snakemake's process says what this job has to say."""
+    return ADDRESS in os.environ
+
+
 def say(message: str, terminal: int) -> None:
     """Say something by Snakemake's process or, if it does not listen, on an open terminal."""
     content = message.encode(errors="backslashreplace")
