@@ -12,14 +12,35 @@ from pathlib import Path
 
 PACKAGES = Path(__file__).parents[1]
 OURS = ("closer_look", "lca")
+LINKS = Path(".snakemake/closer_look/packages")
+"""Where they are linked to if they are installed; beside Snakemake's own, every node sees it."""
+
 NOT_CODE = {".py", ".pyc", ".md", ".typed"}
 """Suffixes of files beside the modules that are no data of theirs."""
 
 
 def pass_on_packages() -> None:
-    """Let the jobs of this process, and the tools that they start, import the packages it has."""
-    paths = [str(PACKAGES), os.environ.get("PYTHONPATH")]
+    """Let the jobs of this process, and the tools that they start, import our packages it has."""
+    paths = [str(alone(PACKAGES)), os.environ.get("PYTHONPATH")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+
+
+def alone(packages: Path) -> Path:
+    """Return a folder that has our packages of a folder, and none of the site's.
+
+    A job's own environment, perhaps of another Python, must not find what is installed beside them.
+    """
+    if packages.name not in ("site-packages", "dist-packages"):
+        return packages
+    folder = LINKS.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in OURS:
+        link, target = folder / name, packages / name
+        if not link.is_symlink() or link.readlink() != target:
+            unfinished = folder / f"{name}.{os.getpid()}"
+            unfinished.symlink_to(target)
+            unfinished.replace(link)  # at once: jobs may be importing
+    return folder
 
 
 def checksum(script: Path | str) -> str:

@@ -1,12 +1,17 @@
 """The workflow as a module of another, from a folder and from a Git repository."""
 
+import json
+import shutil
 import subprocess
 
 import pytest
 import yaml
 from snakemake.utils import update_config
 
-from fake_bin import ROOT, FakeBin, count, jobs, snakemake
+import opus_tree
+import real_experiment
+from fake_bin import ROOT, FakeBin, count, jobs, snakemake, workspace
+from lca.analysis.logs import count_updates
 from toy_experiment import TOY, toy_workspace
 
 SNAKEFILE = """
@@ -50,11 +55,29 @@ def test_from_a_folder_all_of_it_runs(others, tmp_path):
     assert not (ours / "results").exists()
 
 
-def test_from_a_git_tag_it_plans_the_same(others):
-    folder, _ = others
-    repository = folder / "repository"
+def test_from_a_git_tag_it_splits_text_and_plans_the_same(others, tmp_path):
+    shutil.copy(others[0] / "all.yaml", tmp_path)
+    repository = tmp_path / "repository"
     subprocess.run(["git", "clone", "--quiet", ROOT, repository], check=True)
     subprocess.run([*GIT, "-C", repository, "tag", "v0"], check=True)
     place = f'gitfile("{repository}", path="workflow/Snakefile", tag="v0")'
-    planned = jobs(run(folder, place, "--dry-run", "--forceall"))
+    split = "results/data/toy/en-de/split.json"
+    assert count(run(tmp_path, place, "--", split))["lca_split"] == 1
+    assert json.loads((tmp_path / split).read_text())["sha256"]
+    planned = jobs(run(tmp_path, place, "--dry-run"))
     assert len(planned["lca_train"]) == 3 and "lca_figure1" in planned
+
+
+@pytest.mark.slow
+def test_from_a_folder_it_really_trains(tmp_path):
+    ours, folder = workspace(tmp_path / "ours"), tmp_path / "theirs"
+    real_experiment.write_corpus(ours / "opus" / opus_tree.ROOT / "moses/de-en.txt.zip")
+    config = yaml.safe_load((ours / "config/config.yaml").read_text())
+    update_config(config, real_experiment.CONFIG | {"opus_mirror": str(ours / "opus")})
+    update_config(config, {"training": {"total_updates": 6}})
+    folder.mkdir()
+    (folder / "all.yaml").write_text(yaml.safe_dump(config))
+    resources = ("--set-resources", f"lca_train:max_tokens={real_experiment.MAX_TOKENS}")
+    log = "results/runs/toy/clm/en/base/1/log.parquet"
+    run(folder, repr(str(ours / "workflow/Snakefile")), *resources, "--", log)
+    assert count_updates(folder / log) == 6
