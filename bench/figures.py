@@ -1,4 +1,8 @@
-"""What aggregating logs and drawing all figures takes, as the number of runs grows.
+"""What aggregating logs and drawing ten figures takes, as the number of runs grows.
+
+The ten are Figures 1 to 6, `helping`, `completeness`, `held_out` and `similarity`. Not among them
+are the tables, the claims, `verdicts` and `losses`, nor `shapes` and `agreement`, which ask for
+variants and for runs that are probed at every update.
 
 Makes synthetic logs of runs of the paper's size (12 layers, 8 heads, width 512) in a temporary
 folder, about 7 kB for each update, and runs the scripts of the rules on them, each in a process of
@@ -85,7 +89,7 @@ def aggregations(folder: Path, runs: int) -> Iterable[Callable]:
 
 
 def drawings(folder: Path, runs: int) -> Iterable[Callable]:
-    """Yield a call of the rule of every figure, by two estimators where it has one."""
+    """Yield a call of the rule of each of the ten figures, by two estimators where it has one."""
     from tests.support import synthetic
 
     objectives = [synthetic.facets(number)["objective"] for number in range(runs)]
@@ -131,7 +135,7 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=2, help="processes at a time")
     arguments = parser.parse_args()
     print(f"{arguments.updates:,} updates a run, {arguments.cores} processes at a time\n")
-    print("| runs | aggregation, s | of CPU | peak, MB | all figures, s | of CPU | peak, MB |")
+    print("| runs | aggregation, s | of CPU | peak, MB | ten figures, s | of CPU | peak, MB |")
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
