@@ -22,7 +22,8 @@ SEED = 1
 def choose(number: int, max_train: int | None, noise: float) -> tuple[np.ndarray, np.ndarray]:
     """Return which of so many sentences are kept, in their order, and which of these are shuffled.
 
-    What is in a small sample is in every larger one, and likewise for the share `noise`.
+    The first are indices, `(kept,)`, the second booleans of the same shape. What is in a small
+    sample is in every larger one, and likewise for the share `noise`.
     """
     random = np.random.default_rng(SEED)
     order, level = random.permutation(number), random.random(number)
@@ -33,7 +34,7 @@ def choose(number: int, max_train: int | None, noise: float) -> tuple[np.ndarray
 def altered(
     sentences: "MMapIndexedDataset", max_train: int | None, noise: float, seed: int
 ) -> Iterator["Tensor"]:
-    """Yield the sentences that are kept, some of them shuffled but for the end mark."""
+    """Yield the sentences that are kept, `(tokens,)`, some shuffled but for the end mark."""
     random = np.random.default_rng([SEED, seed])
     for row, is_shuffled in zip(*choose(len(sentences), max_train, noise), strict=True):
         tokens = sentences[row]
@@ -42,7 +43,7 @@ def altered(
 
 
 def write(sentences: Iterable["Tensor"], path: Path, entries: int) -> None:
-    """Write PATH.bin and PATH.idx."""
+    """Write sentences, `(tokens,)` each, as PATH.bin and PATH.idx."""
     from fairseq.data.indexed_dataset import make_builder
 
     builder = make_builder(f"{path}.bin", "mmap", entries)

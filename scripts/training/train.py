@@ -217,7 +217,10 @@ def fit(training: Training, checkpoint: Checkpoint, options: list[str], inherit:
 
 
 def finish(training: Training, options: list[str], left_out: dict, devices: int) -> None:
-    """Write the log and the manifest of a training that is done."""
+    """Write the log and the manifest of a training that is done.
+
+    Raises `InputError` if rows of the log are missing or damaged.
+    """
     try:
         consolidate(training.parts, training.log, training.settings["total_updates"])
     except LogError as error:

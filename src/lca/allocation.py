@@ -55,7 +55,10 @@ def empty(partition: Partition, device: torch.device | str = "cpu") -> Tensor:
 
 
 def add_terms(allocation: Tensor, piece: Slice, terms: Tensor) -> None:
-    """Add the terms g * dtheta of a slice's elements (flat, float32) to the slice's cells."""
+    """Add the terms g * dtheta of a slice's elements, `(elements,)` in float32, to its cells.
+
+    `allocation` is `(cells, 4)`.
+    """
     view = terms.view(piece.outer, piece.heads, piece.inner)
     cells = allocation[piece.cell : piece.cell + piece.heads]
     cells[:, 0] += view.sum(dim=(0, 2))
@@ -65,7 +68,10 @@ def add_terms(allocation: Tensor, piece: Slice, terms: Tensor) -> None:
 
 
 def add_sum(allocation: Tensor, piece: Slice, terms: Tensor) -> None:
-    """Add the sum of such terms alone, the first column, in a quarter of the time."""
+    """Add the sum of such terms, `(elements,)`, alone: to the first column of `(cells, 4)`.
+
+    It takes a quarter of the time.
+    """
     view = terms.view(piece.outer, piece.heads, piece.inner)
     allocation[piece.cell : piece.cell + piece.heads, 0] += view.sum(dim=(0, 2))
 

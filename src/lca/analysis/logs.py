@@ -70,7 +70,7 @@ def statistics(log: Path, estimator: str) -> set[str]:
 
 
 def block_rows(log: Path, estimator: str, statistic: str) -> Iterator[NDArray[np.floating]]:
-    """Yield a statistic of one block after the other over the updates, in the order of `blocks`.
+    """Yield a statistic of one block after the other, in the order of `blocks`: `(updates,)`.
 
     `estimator` may be any group of the log's values (see `lca.recorder`), NaN where there is none.
     The trapezoid has no statistic but "sum"; what a stride did is spread evenly over its updates.
@@ -79,7 +79,7 @@ def block_rows(log: Path, estimator: str, statistic: str) -> Iterator[NDArray[np
 
 
 def head_rows(log: Path, estimator: str) -> Iterator[NDArray[np.floating]]:
-    """Yield the sum of one head after the other over the updates, in the order of `heads`."""
+    """Yield the sum of one head after the other, in the order of `heads`: `(updates,)`."""
     names = heads(log)[["name", "head"]].itertuples(index=False)
     return _rows(log, estimator, [f"sum/{name}/{head}" for name, head in names])
 
@@ -114,7 +114,7 @@ def stride_lengths(log: Path) -> pd.Series:
 
 
 def group_tokens(log: Path) -> NDArray[np.float64]:
-    """Return how many tokens each group of the trapezoid's text predicts."""
+    """Return how many tokens each group of the trapezoid's text predicts: `(groups,)`."""
     about = json.loads(_open(log).schema_arrow.metadata[b"about"])
     return np.array(about["trapezoid_tokens"], dtype=float)
 
@@ -126,7 +126,7 @@ def block_groups(log: Path) -> Iterator[NDArray[np.floating]]:
 
 
 def head_groups(log: Path) -> Iterator[NDArray[np.floating]]:
-    """Yield the same of one head after the other."""
+    """Yield the same of one head after the other, in the order of `heads`: `(strides, groups)`."""
     names = heads(log)[["name", "head"]].itertuples(index=False)
     return _by_group(log, [f"sum/{name}/{head}" for name, head in names])
 

@@ -40,7 +40,8 @@ def largest_values_come_early(e: Evidence, objective: str) -> Iterator[Part]:
     """mean contribution of an update, early / later > 1, all blocks together, in each objective.
 
     Early is the first quarter, which holds the warm-up: in its first updates nothing can be learned
-    fast. How much slower "much slower" is the paper does not say.
+    fast. How much slower "much slower" is the paper does not say. Raises `NotApplicable` where
+    nothing was gained on the whole.
     """
     yield above(f"{objective}: early / later", _early_rate(e, objective), 1)
 
@@ -49,7 +50,8 @@ def largest_values_come_early(e: Evidence, objective: str) -> Iterator[Part]:
 def earlier_layers_converge_first(e: Evidence, objective: str) -> Iterator[Part]:
     """Spearman(layer, t90) > 0 in each objective, MT: in each module.
 
-    A layer's t90 is the median over its components.
+    A layer's t90 is the median over its components. Raises `NotApplicable` for fewer than three
+    layers that have one.
     """
     for stack in e.stacks(objective):
         t90 = np.nanmedian(e.t90(objective, COMPONENTS, stack), axis=1)
@@ -71,7 +73,7 @@ def masked_outer_layers_are_active(e: Evidence) -> Iterator[Part]:
 
     Embeddings have a scale of their own in the figure, so they are compared with themselves.
     Oscillation is the mean over layers of the standard deviation of a curve in the second half of
-    training: both "longer" and "larger".
+    training: both "longer" and "larger". Raises `NotApplicable` where embeddings gained nothing.
     """
     yield above("embeddings: early / later", _early_rate(e, "mlm", "embeddings"), 1)
     for name, components in GROUPS.items():
@@ -94,7 +96,7 @@ def causal_and_translation_are_alike(e: Evidence) -> Iterator[Part]:
 
     r is the correlation over time of a layer's curves in two models (MT: the encoder's layers, then
     the decoder's), mean over layers and over Q and F: "similarities in shape across almost all
-    layers and blocks".
+    layers and blocks". Raises `NotApplicable` for models of different depths.
     """
     curves = {
         objective: np.concatenate([e.course(objective, group) for group in GROUPS.values()], axis=1)
@@ -169,7 +171,10 @@ def feed_forward_is_later_and_more(e: Evidence, objective: str) -> Iterator[Part
 
 
 def _early_rate(e: Evidence, objective: str, component: str | None = None) -> Floats:
-    """Return the mean contribution of an early update over that of a later one."""
+    """Return the mean contribution of an early update over that of a later one, (draw,).
+
+    Raises `NotApplicable` if they do not add up to a gain.
+    """
     early, whole = e.early_and_all(objective, component).T
     if whole[0] <= 0:
         of = component or "the contributions"

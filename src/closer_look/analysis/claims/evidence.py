@@ -129,6 +129,8 @@ class Model:
         are seen in any time at the end. Of sums over windows, it is the end of the last significant
         one; by resamples, it may be less, and it may be as late as the last window in which some
         block is not known to help: what cannot be seen is not absent.
+
+        Raises `NotApplicable` if it is of single updates, and these are not known.
         """
         shares, levels = self.shares, ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
         if self.single_updates:
@@ -154,6 +156,8 @@ class Model:
 
         Of single updates, the largest value of each window, if it is above 0; of sums over windows,
         those that are significantly so.
+
+        Raises `NotApplicable` if it is of single updates, and these are not known.
         """
         if self.single_updates:
             highs = self._known_highs().clip(lower=0).to_numpy()
@@ -243,7 +247,10 @@ class Evidence:
         return total
 
     def heads(self, objective: str, component: str) -> Floats:
-        """Return the contributions of the heads of a component, (draw, layer, head)."""
+        """Return the contributions of the heads of a component, (draw, layer, head).
+
+        Raises `NotApplicable` if there are none.
+        """
         heads = self.model(objective).heads.get(component)
         if heads is None:
             raise NotApplicable(f"{NAMES[objective]}: no heads of {component}")
@@ -274,7 +281,10 @@ class Evidence:
         return np.diff(_interpolated(sums, self.model(objective).shares, shares))
 
     def early_and_all(self, objective: str, component: str | None = None) -> Floats:
-        """Return the early and the whole contribution of a component, or of all: (draw, 2)."""
+        """Return the early and the whole contribution of a component, or of all: (draw, 2).
+
+        Raises `NotApplicable` if the model does not have the component.
+        """
         model = self.model(objective)
         if component not in (None, *model.components):
             raise NotApplicable(f"{NAMES[objective]}: nothing of {component}")
@@ -282,11 +292,14 @@ class Evidence:
         return _interpolated(sums, model.shares, np.array([EARLY, 1.0]))
 
     def last_hurt(self, objective: str) -> tuple[float, float, float]:
-        """Return until when some block hurt, see `Model.last_hurt`."""
+        """Return until when some block hurt. Raises `NotApplicable` as `Model.last_hurt` does."""
         return self.model(objective).last_hurt
 
     def late_hurt(self, objective: str, component: str) -> Floats:
-        """Return how much a component hurt late, (draw, layer or matrix of embeddings)."""
+        """Return how much a component hurt late, (draw, layer or matrix of embeddings).
+
+        Raises `NotApplicable` if the model does not have it, and as `Model.late_hurt` does.
+        """
         hurt = self.model(objective).late_hurt.get(component)
         if hurt is None:
             raise NotApplicable(f"{NAMES[objective]}: nothing of {component}")

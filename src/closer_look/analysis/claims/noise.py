@@ -40,6 +40,7 @@ def heads_differ_in_few_layers(e: Evidence, objective: str) -> Iterator[Part]:
     0.25; in each layer named ≥ twice the median.
 
     The spread of a layer is that in whichever of the heatmaps of key, query and value has most.
+    Raises `NotApplicable` if they are not of the same heads.
     """
     heatmaps = [e.heads(objective, name) for name in ("key", "query", "value")]
     if len({heatmap.shape for heatmap in heatmaps}) > 1:
@@ -65,7 +66,8 @@ def hurting_ends_early(e: Evidence, objective: str) -> Iterator[Part]:
 
     Blocks are those of Table 1: the embeddings, and the components of each layer. In the paper
     MLM's last update is 22 times theirs; that 10 is "much later" is our reading. What never hurts
-    counts as hurting in the first fortieth, to be compared with.
+    counts as hurting in the first fortieth, to be compared with. Raises `NotApplicable` if no sum
+    of MLM's hurts significantly.
     """
     value, low, high = e.last_hurt(objective)
     if objective != "mlm":
@@ -93,7 +95,7 @@ def late_hurting_is_local(e: Evidence) -> Iterator[Part]:
 
     How much a block hurts is the sum of what Figure 4 draws, positive LCA: of the largest value of
     each window under own-batch, of significant sums over windows under the others. Blocks are those
-    of Table 1. "Late" and 90 % are our reading.
+    of Table 1. "Late" and 90 % are our reading. Raises `NotApplicable` if nothing hurts late.
     """
     whole = sum(e.late_hurt("mlm", name).sum(axis=1) for name in COUNTED)
     if whole[0] == 0:
@@ -140,7 +142,8 @@ def runs_cluster_by_objective(e: Evidence) -> Iterator[Part]:
     components. Separation is the mean distance between groups minus that within them. Data are the
     same if corpus and languages are; two directions of translation have the objective in common, so
     they are no pair of the same data. The first interval is that of the permutation test of the
-    objectives, the second of the jackknife over runs. Seeds are averaged.
+    objectives, the second of the jackknife over runs. Seeds are averaged. Raises `NotApplicable` if
+    the runs are too few for such a test, if no two have the same data, and if layers are missing.
     """
     runs, values, _ = _profiles(e.all_runs)
     distance = 1 - similarity.similarities(values)
@@ -174,7 +177,8 @@ def runs_cluster_by_objective(e: Evidence) -> Iterator[Part]:
 def estonian_is_the_odd_one(e: Evidence) -> Iterator[Part]:
     """mean distance from the other MLMs: the Estonian's − the largest other > 0.
 
-    Distances are those of claim 24a. Resamples add the standard error of every H.
+    Distances are those of claim 24a. Resamples add the standard error of every H. Raises
+    `NotApplicable` without an Estonian MLM and two others, and if layers are missing.
     """
     runs, values, errors = _profiles(e.all_runs[e.all_runs["objective"] == "mlm"])
     estonian = (runs["languages"] == "et").to_numpy()

@@ -48,7 +48,7 @@ def middle_feed_forward_matters_most(e: Evidence) -> Iterator[Part]:
 
     Of twelve layers, 3 to 10. In the source, models whose feed-forward parameters were all put into
     the middle 70 % of the layers did better than others; that this shows in contributions is our
-    reading.
+    reading. Raises `NotApplicable` for so few layers that all are in the middle.
     """
     h = e.summed("clm", FEED_FORWARD)
     depth = (np.arange(h.shape[1]) + 0.5) / h.shape[1]
