@@ -35,7 +35,7 @@ from closer_look.training.fairseq_options import PLUGIN, arguments
 from closer_look.training.fixed_text import check_fixed_text
 from closer_look.training.left_out import count_left_out
 from closer_look.training.micro_batches import LONGEST
-from lca.recorder import EXTRA_UPDATES, LogError, consolidate, reached
+from lca.recorder import EXTRA_UPDATES, consolidate, reached
 
 RECIPE = 5
 """Raised by hand when a change of the code changes what a training yields."""
@@ -145,7 +145,7 @@ def main(training: Training) -> None:
 
     Raises `InputError` if it had to stop for the time limit, if the data is not what its manifest
     says, if more than the share `max_dropped` of the text is too long to be trained on, or if far
-    more text is to be measured on than there is.
+    more text is to be measured on than there is, and `LogError` as `finish` does.
     """
     with ExitStack() as held:
         lock = held.enter_context(locked(training.folder))
@@ -219,12 +219,10 @@ def fit(training: Training, checkpoint: Checkpoint, options: list[str], inherit:
 def finish(training: Training, options: list[str], left_out: dict, devices: int) -> None:
     """Write the log and the manifest of a training that is done.
 
-    Raises `InputError` if rows of the log are missing or damaged.
+    Raises `LogError` if rows of the log are missing or damaged; the next attempt goes back to where
+    it is whole.
     """
-    try:
-        consolidate(training.parts, training.log, training.settings["total_updates"])
-    except LogError as error:
-        raise InputError(f"{error}; the next attempt goes back to where it is whole") from None
+    consolidate(training.parts, training.log, training.settings["total_updates"])
     write_manifest(
         training.manifest,
         {"log": training.log},

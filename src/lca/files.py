@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 
-class LogError(Exception):
+class LcaError(Exception):
+    """What is wrong with what was given, rather than with the code: one line that names it."""
+
+
+class LogError(LcaError):
     """A log that does not hold what it should; the message says what is missing, in one line."""
 
 

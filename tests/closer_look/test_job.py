@@ -12,6 +12,7 @@ SCRIPT = """
 import sys
 from types import SimpleNamespace
 from closer_look.jobs.job import InputError, job
+from lca.files import LogError
 
 with job(SimpleNamespace(log=[sys.argv[1]], rule="train")):
     print("at work")
@@ -24,6 +25,7 @@ for script in sys.argv[1:]:
     assert "fairseq" not in sys.modules, script
 """
 MISTAKE = "InputError('corpus: empty')"
+BROKEN = "LogError('log: damaged')"
 BUG = "OSError(28, 'No space left on device')"
 
 
@@ -44,6 +46,12 @@ def test_a_mistake_is_one_line_on_the_terminal_and_in_the_log(tmp_path):
     log = tmp_path / "log"
     assert run(log, MISTAKE) == "error: corpus: empty\n"
     assert sorted(log.read_text().splitlines()) == ["at work", "error: corpus: empty"]
+
+
+def test_so_is_a_broken_log(tmp_path):
+    log = tmp_path / "log"
+    assert run(log, BROKEN) == "error: log: damaged\n"
+    assert sorted(log.read_text().splitlines()) == ["at work", "error: log: damaged"]
 
 
 def test_the_traceback_of_anything_else_is_in_the_log(tmp_path):

@@ -10,10 +10,12 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import NoReturn, Protocol, TextIO
 
+from lca.files import LcaError
+
 from . import terminal
 
 
-class InputError(Exception):
+class InputError(LcaError):
     """Something the user can mend: the message names the file, key or line, in one line."""
 
 
@@ -39,7 +41,7 @@ def tell(message: str) -> None:
 def job(snakemake: Script) -> Iterator[None]:
     """Write all output of the job, child processes included, to the rule's log file.
 
-    An `InputError` ends the job with its message alone, on the terminal and in the log; any other
+    An `LcaError` ends the job with its message alone, on the terminal and in the log; any other
     exception leaves its traceback in the log. Where a logger plugin draws bars, which it does
     instead of naming the jobs, the terminal is told of each that is done.
     """
@@ -60,7 +62,7 @@ def job(snakemake: Script) -> Iterator[None]:
                 name = os.path.splitext(log.name)[0].removeprefix("results/logs/")
                 duration = timedelta(seconds=round(time.monotonic() - start))
                 terminal.say(f"{name}: done in {duration}", _terminal)
-        except InputError as error:
+        except LcaError as error:
             _end(_terminal, log, f"error: {error}")
         except Exception as error:
             summary = f"error: {snakemake.rule}: {type(error).__name__}: {error} (see {log.name})"
