@@ -3,7 +3,7 @@
 
 rule figures:
     input:
-        [path for paths in EXHIBITS.values() for path in paths],
+        exhibits.paths,
 
 
 rule totals:

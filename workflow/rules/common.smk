@@ -32,12 +32,16 @@ if os.path.isdir(packages):
     sys.path.insert(0, packages)
 try:
     from closer_look import config as configuration
-    from closer_look import config_check, config_file, dependencies
+    from closer_look import config_check, config_file, dependencies, folders
+    from closer_look.exhibits import Exhibits
     from closer_look.jobs import slurm_outage, terminal
+    from closer_look.jobs.job import InputError
     from closer_look.inputs import PAIR, RUN, Inputs, files, languages
     from closer_look.vocabulary import OBJECTIVES
 except ModuleNotFoundError as error:
-    sys.exit(f"error: {error.name} is missing: pip install this repository with its extra [workflow]")
+    sys.exit(
+        f"error: {error.name} is missing: pip install this repository with its extra [workflow]"
+    )
 dependencies.pass_on_packages()
 slurm_outage.mend()
 if workflow.output_settings.log_handler_settings:  # a logger plugin: it may draw bars
@@ -58,20 +62,13 @@ if workflow.is_main_process:
     for doubt in config_check.doubts(config):
         logger.warning(f"warning: in the configuration: {doubt}")
 
-# Snakemake writes these paths into its shell commands as they are, and formats what comes out.
+# Snakemake writes this path into its shell commands as it is.
 if os.path.exists(sys.executable):  # and is not quoted already
     sys.executable = shlex.quote(sys.executable)
-for path in (Path.cwd(), Path(workflow.basedir)):
-    if set("{}") & set(str(path)):
-        sys.exit(f"error: {path}: Snakemake cannot work where a folder has {{ or }} in its name")
-
-results = Path("results")
-if results.is_symlink() and not results.exists():
-    sys.exit(
-        f"error: results: a link to {results.readlink()}, which is not there: make that folder"
-    )
-if results.exists() and not (results.is_dir() and os.access(results, os.W_OK)):
-    sys.exit("error: results: not a folder that can be written to")
+try:
+    folders.check([Path.cwd(), Path(workflow.basedir)])
+except InputError as error:
+    sys.exit(f"error: {error}")
 
 with open(source("../../resources/speeds.yaml"), encoding="utf-8") as file:
     speeds = yaml.safe_load(file)
@@ -105,44 +102,5 @@ def code(script):
     return dependencies.checksum(source(f"../../scripts/{script}.py"))
 
 
-EXHIBITS = {}
-
-
-def figure(name, shows, category="Beyond the paper", by_estimator=True, when=True):
-    """The outputs of a figure's rule. It becomes part of `figures` (if there is something to draw:
-    `when`), of the page and of Snakemake's report, with the caption in report/NAME.rst."""
-    path = exhibit(name, "figures", by_estimator, "png", when)
-    return {"pdf": f"{path}.pdf", "png": in_report(path, "png", name, shows, category)}
-
-
-def table(name, shows, category="Beyond the paper", by_estimator=False, when=True):
-    """The outputs of a table's rule, likewise."""
-    path = exhibit(name, "tables", by_estimator, "csv", when)
-    return {
-        "csv": in_report(path, "csv", name, shows, category),
-        "md": f"{path}.md",
-        "tex": f"{path}.tex",
-    }
-
-
-def exhibit(name, folder, by_estimator, kind, when):
-    """Register a figure or table, and return its path without ending. Its file NAME.ESTIMATOR is
-    NAME by another estimator than the configuration's, if it is `by_estimator`."""
-    path = f"results/{folder}/{name}"
-    also = config["figures"]["also"] if by_estimator else []
-    if when:
-        paths = [f"{path}{suffix}.{kind}" for suffix in ["", *(f".{e}" for e in also)]]
-        EXHIBITS.setdefault(name, []).extend(paths)
-    return f"{path}{{suffix}}" if by_estimator else path
-
-
-def in_report(path, kind, name, shows, category):
-    """A file that Snakemake's report shows."""
-
-    def labels(wildcards):
-        drawn_by = inputs.estimator(wildcards) if "suffix" in wildcards.keys() else "all"
-        return {"shows": shows, "estimator": drawn_by}
-
-    return report(
-        f"{path}.{kind}", caption=f"../report/{name}.rst", category=category, labels=labels
-    )
+exhibits = Exhibits(inputs, report)
+figure, table = exhibits.figure, exhibits.table

@@ -3,7 +3,8 @@
 
 
 # Before the first job, never in a dry run: what the trainings are given, since it would be found
-# wrong hours later, and all that this run is going to fetch.
+# wrong hours later, and all that this run is going to fetch. Snakemake offers `onstart` no public
+# list of the jobs that will run.
 onstart:
     inputs.check_trainings(workflow.dag.needrun_jobs(), is_local=workflow.local_exec)
     inputs.check_sources(workflow.dag.needrun_jobs())

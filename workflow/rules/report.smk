@@ -15,7 +15,7 @@ rule report:
         claims="results/tables/claims.csv",
         figures=[path for path in rules.figures.input if path.endswith(".png")],
         tables=[path for path in rules.figures.input if path.endswith(".csv")],
-        captions=[source(f"../report/{name}.rst") for name in EXHIBITS],
+        captions=[source(f"../report/{name}.rst") for name in exhibits.names],
     output:
         page="results/report.html",
     log:
