@@ -23,7 +23,7 @@ from closer_look.drawing.style import (
     shades,
 )
 from closer_look.jobs.job import job
-from closer_look.vocabulary import COMPONENT_NAMES, OBJECTIVE_NAMES, RUN, UNIT
+from closer_look.vocabulary import COMPONENT_NAMES, MODEL, OBJECTIVE_NAMES, UNIT
 
 GRID = [["key", "value", "w1"], ["query", "out", "w2"]]
 """Where the components are; those above each other have one scale."""
@@ -49,15 +49,15 @@ def draw(
     blocks = totals[totals["head"] == 0]
     figure, axes = plt.subplots(2, 3, figsize=(11, 5), sharex=True, sharey="col")
     panels = {GRID[row][column]: panel for (row, column), panel in np.ndenumerate(axes)}
-    with_bands = blocks["seed"].nunique() > 1 or len(blocks[RUN].drop_duplicates()) <= MOST_BANDS
+    with_bands = blocks["seed"].nunique() > 1 or len(blocks[MODEL].drop_duplicates()) <= MOST_BANDS
     handles = []
     for objective in objectives(blocks):
         of_objective = blocks[blocks["objective"] == objective]
-        runs = of_objective[RUN].drop_duplicates()
+        runs = of_objective[MODEL].drop_duplicates()
         tints = shades(COLOURS[objective], len(runs))
         handles.append(Line2D([], [], linestyle="none", label=OBJECTIVE_NAMES[objective]))
         for name, shade, run in zip(names(runs), tints, runs.itertuples(index=False), strict=True):
-            of_run = of_objective[(of_objective[RUN] == list(run)).all(axis=1)]
+            of_run = of_objective[(of_objective[MODEL] == list(run)).all(axis=1)]
             dashes = (0, (3, 1.5)) if "/".join(run[:3]) in dashed else "solid"
             style = dict(color=shade, linestyle=dashes, marker="o", markersize=2)
             handles.append(Line2D([], [], label=name, **style))

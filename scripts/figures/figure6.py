@@ -7,7 +7,7 @@ from closer_look.analysis.frames import read
 from closer_look.drawing import bars
 from closer_look.drawing.style import ESTIMATORS, names, objectives, save
 from closer_look.jobs.job import job
-from closer_look.vocabulary import OBJECTIVE_NAMES, RUN
+from closer_look.vocabulary import MODEL, OBJECTIVE_NAMES
 
 
 def draw(totals: pd.DataFrame, estimator: str = "own_batch") -> Figure:
@@ -19,9 +19,9 @@ def draw(totals: pd.DataFrame, estimator: str = "own_batch") -> Figure:
     rows = []
     for objective in objectives(totals):
         of_objective = totals[totals["objective"] == objective]
-        runs = of_objective[RUN].drop_duplicates()
+        runs = of_objective[MODEL].drop_duplicates()
         for name, (_, run) in zip(names(runs), runs.iterrows(), strict=True):
-            of_run = of_objective[(of_objective[RUN] == run).all(axis=1)]
+            of_run = of_objective[(of_objective[MODEL] == run).all(axis=1)]
             rows.append((f"{OBJECTIVE_NAMES[objective]}\n{name}", objective, of_run))
     title = f"LCA summed over training, every run, {ESTIMATORS[estimator]} estimator"
     return bars.grid(rows, title, height=1.25)

@@ -10,7 +10,7 @@ from closer_look.analysis.frames import read
 from closer_look.drawing.style import COLOURS, names, objectives, save, shades
 from closer_look.drawing.trajectories import smooth
 from closer_look.jobs.job import job
-from closer_look.vocabulary import OBJECTIVE_NAMES, RUN, UNIT
+from closer_look.vocabulary import MODEL, OBJECTIVE_NAMES, UNIT
 
 STYLES = {
     "batches": ("training batches", {"linewidth": 0.9}),
@@ -33,11 +33,11 @@ def draw(
     figure, axes = plt.subplots(1, len(shown), figsize=(4 * len(shown) + 0.6, 4), squeeze=False)
     for panel, objective in zip(axes[0], shown, strict=True):
         rows, probed = (frame[frame["objective"] == objective] for frame in (losses, completeness))
-        runs = rows[RUN].drop_duplicates()
+        runs = rows[MODEL].drop_duplicates()
         tints = shades(COLOURS[objective], len(runs))
         for name, shade, run in zip(names(runs), tints, runs.itertuples(index=False), strict=True):
             of_run, of_probe = (
-                frame[(frame[RUN] == list(run)).all(axis=1)] for frame in (rows, probed)
+                frame[(frame[MODEL] == list(run)).all(axis=1)] for frame in (rows, probed)
             )
             _draw(panel, of_run, of_probe, smoothing, shade)
             panel.plot([], [], color=shade, label=name)
@@ -66,6 +66,6 @@ def _draw(
 if __name__ == "__main__":
     with job(snakemake):
         given, params = snakemake.input, snakemake.params
-        losses = read(given.losses, columns=[*RUN, "seed", "update", "loss"])
-        probed = read(given.completeness, columns=[*RUN, "seed", "reference", "update", "loss"])
+        losses = read(given.losses, columns=[*MODEL, "seed", "update", "loss"])
+        probed = read(given.completeness, columns=[*MODEL, "seed", "reference", "update", "loss"])
         save(draw(losses, probed, params.smoothing, params.scale), *snakemake.output)

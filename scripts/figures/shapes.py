@@ -13,7 +13,7 @@ from closer_look.drawing import layers
 from closer_look.drawing.bars import contributions
 from closer_look.drawing.style import ESTIMATORS, draw_band, objectives, save, say_empty
 from closer_look.jobs.job import job
-from closer_look.vocabulary import COMPONENT_NAMES, OBJECTIVE_NAMES, RUN
+from closer_look.vocabulary import COMPONENT_NAMES, MODEL, OBJECTIVE_NAMES
 
 COLOURS = ("black", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Of the variants: told apart with any colour vision (Okabe & Ito)."""
@@ -29,7 +29,7 @@ def draw(totals: pd.DataFrame, main: Mapping[str, Sequence[str]], estimator: str
     this estimator.
     """
     blocks = totals[totals["head"] == 0]
-    blocks = blocks.assign(model=blocks[RUN].agg("/".join, axis="columns"))
+    blocks = blocks.assign(model=blocks[MODEL].agg("/".join, axis="columns"))
     shown = objectives(blocks)
     figure, axes = plt.subplots(
         *(len(shown), len(COMPONENT_NAMES)),

@@ -18,7 +18,7 @@ from .analysis.similarity import correlations, pairs
 from .config import Run
 from .summary import VERBS, own_score, sums
 from .trees import Tree
-from .vocabulary import OBJECTIVE_NAMES, RUN
+from .vocabulary import MODEL, OBJECTIVE_NAMES
 
 RESULTS = Path("results")
 AGREEMENT = Path("tables/agreement.csv")
@@ -144,7 +144,7 @@ def _kinship(config: Tree, results: Path) -> str:
     means = {}
     for estimator in (OWN, ADDS_UP):
         models, r = correlations(read(tables, estimator))
-        labels = [varied[model] for model in models[RUN].itertuples(index=False, name=None)]
+        labels = [varied[model] for model in models[MODEL].itertuples(index=False, name=None)]
         found = pairs(r, objective=models["objective"].to_numpy(), varied=np.array(labels))
         means[estimator] = found.groupby(["objective", "varied"])["similarity"].mean()
     shared = {

@@ -19,7 +19,7 @@ from .training.micro_batches import check_max_tokens
 from .trees import Tree
 
 PAIR = "results/data/{corpus}/{source}-{target}"
-RUN = "results/runs/{corpus}/{objective}/{languages}/{variant}/{seed}"
+RUN_FOLDER = "results/runs/{corpus}/{objective}/{languages}/{variant}/{seed}"
 
 ORIGIN = ("source", "name", "version", "format", "parts", "files")
 """The keys of a corpus that say where its text comes from."""
@@ -57,7 +57,7 @@ def fail(message: object) -> NoReturn:
 
 def files(name: str, runs: Iterable[Run]) -> list[str]:
     """Return the file of this name of each of the runs."""
-    return [f"{RUN}/{name}".format(**run._asdict()) for run in runs]
+    return [f"{RUN_FOLDER}/{name}".format(**run._asdict()) for run in runs]
 
 
 class Inputs:

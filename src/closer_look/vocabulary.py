@@ -10,9 +10,9 @@ COMPONENTS = ATTENTION + FEED_FORWARD
 """The components that the paper plots."""
 COMPONENT_NAMES = {name: name.capitalize() for name in COMPONENTS}
 
-RUN = ["corpus", "objective", "languages", "variant"]
-"""The columns that make a run, up to its seed."""
-FACETS = [*RUN, "seed"]
+MODEL = ["corpus", "objective", "languages", "variant"]
+"""The columns that make a model, which is a run whatever its seed."""
+FACETS = [*MODEL, "seed"]
 """The columns that make a run."""
 BLOCK = ["stack", "layer", "component"]
 """The columns that make a block."""

@@ -7,7 +7,7 @@ import pytest
 import synthetic
 from closer_look.analysis.claims.markdown import MARKS
 from closer_look.analysis.claims.verdicts import FAILS, HOLDS
-from closer_look.vocabulary import COMPONENT_NAMES, RUN
+from closer_look.vocabulary import COMPONENT_NAMES, MODEL
 from drawn import of
 from lca.analysis.curves import head_curves
 from lca.analysis.totals import totals as read_totals
@@ -27,7 +27,7 @@ def models(tmp_path_factory):
             facets = synthetic.facets(number) | {"variant": variant}
             if facets["objective"] == "clm":
                 facets["variant"] = "base"
-            main[variant].append("/".join(facets[name] for name in RUN))
+            main[variant].append("/".join(facets[name] for name in MODEL))
             if facets["variant"] == variant:
                 path = folder / f"{variant}-{number}.parquet"
                 seed = number + 20 * (variant == "pre")

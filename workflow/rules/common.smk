@@ -36,7 +36,7 @@ try:
     from closer_look.exhibits import Exhibits
     from closer_look.jobs import slurm_outage, terminal
     from closer_look.jobs.job import InputError
-    from closer_look.inputs import PAIR, RUN, Inputs, files, languages
+    from closer_look.inputs import PAIR, RUN_FOLDER, Inputs, files, languages
     from closer_look.vocabulary import OBJECTIVES
 except ModuleNotFoundError as error:
     sys.exit(

@@ -23,7 +23,7 @@ rule score:
         sources=inputs.test_sources,
         references=inputs.test_references,
     output:
-        scores=f"{RUN}/scores.parquet",
+        scores=f"{RUN_FOLDER}/scores.parquet",
     log:
         "results/logs/score/{corpus}/{objective}/{languages}/{variant}/{seed}.log",
     conda:

@@ -6,8 +6,8 @@ rule train:
         data=inputs.dataset,
         manifest=inputs.dataset_manifest,
     output:
-        log=f"{RUN}/log.parquet",
-        manifest=f"{RUN}/run.json",
+        log=f"{RUN_FOLDER}/log.parquet",
+        manifest=f"{RUN_FOLDER}/run.json",
     log:
         "results/logs/train/{corpus}/{objective}/{languages}/{variant}/{seed}.log",
     conda:
@@ -29,15 +29,15 @@ rule aggregate:
         log=rules.train.output.log,
         manifest=rules.train.output.manifest,
     output:
-        totals=f"{RUN}/totals.parquet",
-        curves=f"{RUN}/curves.parquet",
-        head_curves=f"{RUN}/head_curves.parquet",
-        milestones=f"{RUN}/milestones.parquet",
-        losses=f"{RUN}/losses.parquet",
-        completeness=f"{RUN}/completeness.parquet",
-        probes=f"{RUN}/probes.parquet",
-        agreement=f"{RUN}/agreement.parquet",
-        summary=f"{RUN}/summary.csv",
+        totals=f"{RUN_FOLDER}/totals.parquet",
+        curves=f"{RUN_FOLDER}/curves.parquet",
+        head_curves=f"{RUN_FOLDER}/head_curves.parquet",
+        milestones=f"{RUN_FOLDER}/milestones.parquet",
+        losses=f"{RUN_FOLDER}/losses.parquet",
+        completeness=f"{RUN_FOLDER}/completeness.parquet",
+        probes=f"{RUN_FOLDER}/probes.parquet",
+        agreement=f"{RUN_FOLDER}/agreement.parquet",
+        summary=f"{RUN_FOLDER}/summary.csv",
     log:
         "results/logs/aggregate/{corpus}/{objective}/{languages}/{variant}/{seed}.log",
     conda:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import permutation_test
 
-from ..vocabulary import COMPONENTS, RUN
+from ..vocabulary import COMPONENTS, MODEL
 from .arrays import Floats, Labels
 
 PERMUTATIONS = 9999
@@ -19,9 +19,9 @@ def profiles(totals: pd.DataFrame) -> pd.DataFrame:
     """
     blocks = totals[(totals["head"] == 0) & totals["component"].isin(COMPONENTS)]
     blocks = blocks.sort_values(["stack", "layer"], ascending=[False, True])  # encoder, decoder
-    place = blocks.groupby([*RUN, "seed", "component"]).cumcount() + 1
-    depth = place.groupby([blocks[facet] for facet in RUN]).max()
-    contributions = -blocks.assign(place=place).pivot_table("lca", RUN, ["component", "place"])
+    place = blocks.groupby([*MODEL, "seed", "component"]).cumcount() + 1
+    depth = place.groupby([blocks[facet] for facet in MODEL]).max()
+    contributions = -blocks.assign(place=place).pivot_table("lca", MODEL, ["component", "place"])
     return contributions[depth == depth.mode()[0]].dropna(axis="columns", how="all")
 
 

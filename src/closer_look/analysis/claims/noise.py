@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from ...vocabulary import ATTENTION, COMPONENTS, FACETS, RUN
+from ...vocabulary import ATTENTION, COMPONENTS, FACETS, MODEL
 from .. import similarity
 from ..arrays import Booleans, Floats, Integers, Labels
 from ..hurting import COUNTED
@@ -208,7 +208,7 @@ def _profiles(totals: pd.DataFrame) -> tuple[pd.DataFrame, Floats, Floats]:
     unknown = np.inf
     squares = totals["se"].fillna(unknown) ** 2
     variances = -similarity.profiles(totals.assign(lca=squares)).reindex(columns=profiles.columns)
-    seeds = totals.groupby(RUN)["seed"].nunique().reindex(profiles.index)
+    seeds = totals.groupby(MODEL)["seed"].nunique().reindex(profiles.index)
     errors = np.sqrt(similarity.grid(variances.div(seeds, axis="index")))
     return profiles.index.to_frame(index=False), similarity.grid(profiles), errors
 
