@@ -5,12 +5,15 @@ rate, on the bundled text, and holds what the log's estimators add up to against
 loss on the whole training text. On a plateau that change is a small remainder of large terms: an
 estimator with a bias of one sign drifts away. With little text (`--pairs`) it is read many times.
 Then, from an early and a late update on, what strides are allocated on the whole text is held
-against the change of its loss: that is the bias, for which text is taken is chance. Prints Markdown
-tables, with standard errors. At full length it takes about an hour of one core; run it by hand.
+against the change of its loss: that is the bias, for which text is taken is chance. Last, block by
+block: what strides allocate to each against what single updates do, on the same text. Prints
+Markdown tables, with standard errors. At full length it takes about an hour of one core; run it by
+hand.
 """
 
 import argparse
 import gzip
+import logging
 import math
 import sys
 import tempfile
@@ -217,6 +220,47 @@ def bias(strides: list[Frozen]) -> tuple[float, Sum]:
     return start, Sum(share * float(np.mean(off)), share * error)
 
 
+def both_ways(training: Training, updates: int, every: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return what each block was allocated in single updates and in strides, in nats per token.
+
+    Of two groups of the trapezoid's text: enough for how the rule divides a stride, which is not
+    for them to differ in.
+    """
+    from lca.allocation import per_block
+    from lca.trapezoid import Strides, trapezoid
+
+    text, model = training.trainer.lca.trapezoid, training.copy()
+    partition = training.trainer.lca.recorder.partition
+
+    def evaluate(group: int, values: list):
+        return model.loss_and_gradients(values, text.groups[group], dropout=group)
+
+    def allocated(before: list, after: list) -> np.ndarray:
+        found = trapezoid(evaluate, 2, before, after, partition)
+        return sum(per_block(each.allocation, partition)[:, 0].numpy() / 2 for each in found)
+
+    strides, start = Strides(every, updates), training.values()
+    before, single, by_stride = start, 0.0, 0.0
+    for update in range(1, updates + 1):
+        training.update()
+        after = training.values()
+        single = single + allocated(before, after)
+        if strides.end_at(update):
+            by_stride = by_stride + allocated(start, after)
+            start = after
+        before = after
+    return single, by_stride
+
+
+def misplaced(single: np.ndarray, by_stride: np.ndarray, names: list[str]) -> tuple[str, str]:
+    """Return the share of the whole that strides allocate to other blocks than single updates do,
+    and of which block the two differ most."""
+    apart = by_stride / by_stride.sum() - single / single.sum()
+    worst = int(np.abs(by_stride - single).argmax())
+    block = f"{names[worst]}: {single[worst]:.4f}, {by_stride[worst]:.4f}".replace("-", "−")
+    return f"{50 * np.abs(apart).sum():.1f} %", block
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -227,16 +271,17 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=16, help="updates of a stride")
     parser.add_argument("--tokens", type=int, default=8192, help="of the trapezoid's text")
     parser.add_argument("--dropout", type=float, default=0.1)
-    parser.add_argument("--only", choices=["plateau", "frozen"])
+    parser.add_argument("--only", choices=["plateau", "frozen", "blocks"])
     parser.add_argument("--strides", type=int, default=10, help="from each frozen state")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    logging.disable()  # of fairseq and of Numba, which thousands of lines would be of
     lengths = sorted({max(1, arguments.updates // part) for part in (6, 2, 1)})
     with tempfile.TemporaryDirectory() as name:
         folder = write_text(Path(name), arguments.pairs)
         cases = [(o, rule) for o in arguments.objectives for rule in arguments.optimizers]
         sampling = arguments.every, arguments.tokens, arguments.updates
-        if arguments.only != "frozen":
+        if arguments.only in (None, "plateau"):
             print("| model | updates | true change | trapezoid | next-batch | own-batch |")
             print("|---|---|---|---|---|---|", flush=True)
             for objective, rule in cases:
@@ -246,7 +291,7 @@ def main() -> None:
                     cells = [sums[name] for name in ("trapezoid", "next_batch", "own_batch")]
                     row = [f"{objective}, {rule}", f"{length:,}", true, *cells]
                     print(f"| {' | '.join(map(str, row))} |", flush=True)
-        if arguments.only != "plateau":
+        if arguments.only in (None, "frozen"):
             print("\n| model | updates | term at the start | what is allocated is off by, in % |")
             print("|---|---|---|---|", flush=True)
             for objective, rule in cases:
@@ -258,6 +303,18 @@ def main() -> None:
                     start, off = bias(measured)
                     updates = f"{first + 1:,}–{first + strides * every:,}"
                     print(f"| {objective}, {rule} | {updates} | {start:.5f} | {off} |", flush=True)
+        if arguments.only in (None, "blocks"):
+            print(
+                "\n| model | allocated elsewhere by strides | most: by single updates, by strides |"
+            )
+            print("|---|---|---|", flush=True)
+            for objective, rule in cases:
+                place = folder / f"blocks-{objective}-{rule}"
+                training = Training(folder, place, objective, rule, arguments.dropout, *sampling)
+                names = [block.name for block in training.trainer.lca.recorder.partition.blocks]
+                ways = both_ways(training, arguments.updates, arguments.every)
+                share, block = misplaced(*ways, names)
+                print(f"| {objective}, {rule} | {share} | {block} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -41,3 +41,12 @@ def test_strides_on_the_whole_text_are_the_change_of_its_loss(text, tmp_path, ru
     start, off = plateau.bias(strides)
     assert start < 0
     assert abs(off.value) < 1  # percent
+
+
+def test_strides_allocate_to_each_block_nearly_what_single_updates_do(text, tmp_path):
+    training = trained(text, tmp_path)
+    single, by_stride = plateau.both_ways(training, 40, every=8)
+    share, worst = plateau.misplaced(single, by_stride, list(map(str, range(len(single)))))
+    assert single.sum() < -0.5
+    assert 0 < float(share.removesuffix(" %")) < 1
+    assert float(plateau.misplaced(single, single[::-1], list(map(str, single)))[0][:-2]) > 10
