@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from xml.parsers import expat
 
-from closer_look.data.compressed import DAMAGE, Binary, open_binary
+from closer_look.data.compressed import DAMAGE, Binary, damaged, open_binary
 from closer_look.data.opus import corpus_files, local_name
 from closer_look.data.text import LONGEST_LINE, too_long
 from closer_look.jobs.job import InputError, tell
@@ -104,6 +104,6 @@ def _parse(
             parser.Parse(line)
         parser.Parse(b"", True)
     except expat.ExpatError as error:
-        raise InputError(f"{name}: damaged or truncated: {error}") from error
+        raise damaged(name, error) from error
     except DAMAGE as error:
-        raise InputError(f"{name}: damaged or truncated: {error}") from error
+        raise damaged(name, error) from error
