@@ -13,8 +13,8 @@ from closer_look.answer import answer, misplaced
 from fake_bin import ROOT, count, snakemake
 
 KEPT = ROOT / "results/reference/laptop"
-ARCHIVES = [KEPT / "archive.tar.gz", KEPT / "equal.tar.gz"]
-"""The second is of the models that have everything equal, to be unpacked over the first."""
+ARCHIVES = [KEPT / "archive.tar.gz", KEPT / "controls.tar.gz"]
+"""The second is of the controls, to be unpacked over the first."""
 FIGURES = sorted(path.name for path in KEPT.glob("figures/*.png"))
 
 
