@@ -7,7 +7,9 @@ trapezoidal rule: the mean of the gradients at its ends, times the displacement 
 gradients are of some fixed text, the same at both ends and all along, with the same masks of
 dropout: hence what is allocated adds up to the change of the loss on this text, but for what the
 rule itself is off. That is known, since the loss at the ends is; where it is more than a little,
-the stride is halved, and its halves again (see `integral`).
+the stride is halved, and its halves again (see `integral`). Of a single block, what it is off is
+not known: a stride goes straight where the training did not (`python -m bench.plateau --only
+blocks`).
 
 No use is made of the batches that are trained on. A gradient of the next batch, which costs
 nothing, is unbiased only while no text comes twice: what a model learns of a text by heart, it

@@ -66,7 +66,6 @@ def recorded(tmp_path_factory):
         patch.chdir(folder)
         for name, example in (("loop", LOOP), ("trainer", TRAINER), ("lightning", LIGHTNING)):
             names = {
-                "torch": torch,
                 "model": small_gpt2(),
                 "loss_of": loss_of,
                 "sample": list(batches(1, 20)),

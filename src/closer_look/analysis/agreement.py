@@ -122,7 +122,8 @@ def summary(agreement: pd.DataFrame) -> pd.DataFrame:
     Those of ratio, slope and rank are basic ("reverse percentile") intervals. Noise only ever adds
     to a distance: `chance` is how much of it, on average, would be found between shares that do not
     differ but by noise. Its interval holds all distances no further from the one found than 95 % of
-    the replicates' shares are from the shares found, which covers at least as often as it says.
+    the replicates' shares are from the shares found. All of them are too narrow for noise that
+    windows share, as the trapezoid's, where a stride is longer than a window.
     """
     rng = np.random.default_rng(1)
     rows = []
