@@ -409,7 +409,7 @@ def test_a_type_checker_sees_what_the_library_offers(tmp_path):
     (tmp_path / "wrong.py").write_text(
         "import lca\n"
         + "".join(f"reveal_type(lca.{name})\n" for name in lca.__all__)
-        + "lca.AdamW([], lrr=3)\nlca.record(1, 2, sampel=3)\nlca.AdamV\n"
+        + "lca.AdamW([], lrr=3)\nlca.record(1, 2, samples=3)\nlca.AdamV\n"
     )
     environment = os.environ | {"MYPYPATH": str(Path(lca.__file__).parents[1])}
     command = [sys.executable, "-m", "mypy", "--no-incremental", "wrong.py"]
@@ -417,6 +417,6 @@ def test_a_type_checker_sees_what_the_library_offers(tmp_path):
         command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8"
     ).stdout
     assert 'Revealed type is "Any"' not in output
-    for complaint in ('argument "lrr"', 'argument "sampel"', 'no attribute "AdamV"'):
+    for complaint in ('argument "lrr"', 'argument "samples"', 'no attribute "AdamV"'):
         assert complaint in output
     assert set(lca.__all__) == set(dir(lca))
