@@ -1,4 +1,4 @@
-"""What `pip install` of the source distribution brings, away from the checkout."""
+"""What `pip install` of the source distribution or the wheel brings, away from the checkout."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ import pytest
 
 from fake_bin import ROOT
 
-BUILD = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
+BUILD = "import sys; from setuptools import build_meta; build_meta.build_{}(sys.argv[1])"
 
 USE = """
 import sys
@@ -29,8 +29,8 @@ assert not {"fairseq", "snakemake", "matplotlib"} & sys.modules.keys()
 """
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory):
+@pytest.fixture(scope="module", params=["sdist", "wheel"])
+def installed(request, tmp_path_factory):
     """A folder of packages into which pip has installed nothing but ours."""
     folder = tmp_path_factory.mktemp("package")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
@@ -39,16 +39,18 @@ def installed(tmp_path_factory):
         ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__")
     )
     python = (sys.executable, "-W", "ignore")
-    subprocess.run([*python, "-c", BUILD, "dist"], cwd=folder, check=True, capture_output=True)
-    (sdist,) = folder.glob("dist/*.tar.gz")
+    build = BUILD.format(request.param)
+    (folder / "dist").mkdir()
+    subprocess.run([*python, "-c", build, "dist"], cwd=folder, check=True, capture_output=True)
+    (built,) = folder.glob("dist/*")
     pip = (*python, "-m", "pip", "install", "--no-deps", "--no-build-isolation")
-    subprocess.run([*pip, "--target", folder / "site", sdist], check=True, capture_output=True)
+    subprocess.run([*pip, "--target", folder / "site", built], check=True, capture_output=True)
     return folder / "site"
 
 
 def test_every_file_of_the_packages_is_installed(installed):
     tracked = subprocess.check_output(["git", "-C", ROOT, "ls-files", "src"], text=True).split()
-    ours = {name.removeprefix("src/") for name in tracked if not name.endswith(".md")}
+    ours = {name.removeprefix("src/") for name in tracked}
     found = {str(path.relative_to(installed)) for path in installed.rglob("*")}
     assert not ours - found
 
