@@ -18,11 +18,21 @@ ARCHIVES = [KEPT / "archive.tar.gz", KEPT / "controls.tar.gz"]
 FIGURES = sorted(path.name for path in KEPT.glob("figures/*.png"))
 
 
-def test_the_readme_says_what_they_say(monkeypatch):
+WIDTHS = KEPT.parent / "widths"
+SAID = {
+    "README.md": (KEPT, ["config/controls.yaml", "config/laptop.yaml"]),
+    "results/reference/widths/README.md": (
+        *(WIDTHS, ["config/laptop.yaml", "results/reference/widths/config.yaml"]),
+    ),
+}
+
+
+@pytest.mark.parametrize("page", SAID)
+def test_the_page_says_what_they_say(monkeypatch, page):
     monkeypatch.chdir(ROOT)
-    files = [Path("config/controls.yaml"), Path("config/laptop.yaml")]
-    found = answer(config_file.load(files), KEPT)
-    assert found in (ROOT / "README.md").read_text()
+    results, files = SAID[page]
+    found = answer(config_file.load(list(map(Path, files))), results)
+    assert found.rstrip() in (ROOT / page).read_text()
 
 
 def test_the_readme_says_how_much_is_misplaced():
@@ -50,6 +60,16 @@ def test_the_archive_draws_the_kept_figures(redrawn, name):
 
 
 @pytest.mark.slow
+def test_the_widths_are_drawn_from_their_archive(tmp_path):
+    for archive in (ARCHIVES[0], WIDTHS / "widths.tar.gz"):
+        shutil.unpack_archive(archive, tmp_path)
+    status, output = snakemake(tmp_path / "archive", "results/figures/shapes.png")
+    assert status == 0, output
+    drawn = tmp_path / "archive/results/figures/shapes.png"
+    assert compare_images(WIDTHS / "figures/shapes.png", drawn, tol=1) is None
+
+
+@pytest.mark.slow
 def test_the_archive_gives_the_kept_verdicts(redrawn):
     kept, found = (pd.read_csv(path / "tables/claims.csv") for path in (KEPT, redrawn))
     pd.testing.assert_frame_equal(kept, found, rtol=1e-6)
@@ -63,6 +83,8 @@ def test_the_archive_has_all_that_installing_takes(tmp_path):
     assert "--requirement envs/requirements.txt" in planned.stdout
 
 
-@pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "archive", [*ARCHIVES, WIDTHS / "widths.tar.gz"], ids=lambda path: path.name
+)
 def test_an_archive_is_small(archive):
     assert archive.stat().st_size < 8e6
