@@ -203,7 +203,7 @@ def test_sgd_on_noisy_text_is_a_variant_too(varied):
     assert log["loss"][-5:].mean() < log["loss"][:5].mean() - 0.5
     assert last["optimizer_history"][-1]["optimizer_name"] == "LcaSGD"
     moments = {frozenset(state) for state in last["last_optimizer_state"]["state"].values()}
-    assert moments == {frozenset({"step", "last", "last_step", "momentum_buffer"})}
+    assert moments == {frozenset({"step", "last", "last_step", "momentum_buffer", "has_momentum"})}
 
 
 def test_a_killed_training_ends_as_if_nothing_had_happened(folder):

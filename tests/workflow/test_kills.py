@@ -121,7 +121,8 @@ def start(*arguments):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = write_data(tmp_path_factory.mktemp("data"), number=200)
-    write_manifest(folder / "manifest.json", {path.name: path for path in folder.iterdir()})
+    files = {path.name: path for path in folder.iterdir()}
+    write_manifest(folder / "manifest.json", files, parts={"train": {"tokens": 1}})
     return folder
 
 
