@@ -13,19 +13,20 @@ from lca.analysis import logs
 from lca.analysis.completeness import completeness, probes, summary
 from lca.analysis.curves import curves, head_curves
 from lca.analysis.totals import totals
+from lca.files import LogError
 
 TABLES = (head_curves, milestones, losses, completeness, probes, agreement)
 
 
 def check(log: Path, manifest: Path) -> None:
-    """Raise `InputError` unless the log is what was written, up to the run's last update.
-
-    Raises `LogError` if what was written lacks one before, or is no log.
-    """
+    """Raise `InputError` unless the log has each of the run's updates and is what was written."""
     remake = f"`snakemake --forcerun train -- {log}` makes it again, from the last checkpoint"
     updates = read_manifest(manifest)["settings"]["total_updates"]
     check_files(manifest, {"log": log}, remake)
-    last = logs.count_updates(log)
+    try:
+        last = logs.count_updates(log)
+    except LogError as error:
+        raise InputError(f"{error}; {remake}") from None
     if last != updates:
         raise InputError(f"{log}: ends at update {last} of {updates}; {remake}")
 

@@ -35,7 +35,7 @@ from closer_look.training.fairseq_options import PLUGIN, arguments
 from closer_look.training.fixed_text import check_fixed_text
 from closer_look.training.left_out import count_left_out
 from closer_look.training.micro_batches import LONGEST
-from lca.recorder import EXTRA_UPDATES, consolidate, reached
+from lca.recorder import EXTRA_UPDATES, LogError, consolidate, reached
 
 RECIPE = 5
 """Raised by hand when a change of the code changes what a training yields."""
@@ -144,8 +144,8 @@ def main(training: Training) -> None:
     """Train a run, or go on with it, and write its log and manifest.
 
     Raises `InputError` if it had to stop for the time limit, if the data is not what its manifest
-    says, if more than the share `max_dropped` of the text is too long to be trained on, or if far
-    more text is to be measured on than there is, and `LogError` as `finish` does.
+    says, if more than the share `max_dropped` of the text is too long to be trained on, if far more
+    text is to be measured on than there is, or as `finish` does.
     """
     with ExitStack() as held:
         lock = held.enter_context(locked(training.folder))
@@ -219,10 +219,12 @@ def fit(training: Training, checkpoint: Checkpoint, options: list[str], inherit:
 def finish(training: Training, options: list[str], left_out: dict, devices: int) -> None:
     """Write the log and the manifest of a training that is done.
 
-    Raises `LogError` if rows of the log are missing or damaged; the next attempt goes back to where
-    it is whole.
+    Raises `InputError` if rows of the log are missing or damaged.
     """
-    consolidate(training.parts, training.log, training.settings["total_updates"])
+    try:
+        consolidate(training.parts, training.log, training.settings["total_updates"])
+    except LogError as error:
+        raise InputError(f"{error}; the next attempt goes back to where it is whole") from None
     write_manifest(
         training.manifest,
         {"log": training.log},

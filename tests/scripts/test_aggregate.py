@@ -8,7 +8,6 @@ import synthetic
 from closer_look.config import Run
 from closer_look.jobs.job import InputError
 from closer_look.jobs.manifest import sha256
-from lca.files import LogError
 from scripts.analysis.aggregate import TABLES, main
 
 RUN = Run("europarl", "clm", "en", "base", 2)
@@ -63,10 +62,10 @@ def test_an_unfinished_log_is_refused_with_the_command_that_ends_it(log, tmp_pat
         aggregate(log, tmp_path, total_updates=400)
 
 
-def test_what_was_no_log_when_it_was_written_is_refused(tmp_path):
+def test_a_broken_log_is_refused_with_the_command_that_makes_it(tmp_path):
     log = tmp_path / "log.parquet"
     log.write_text("nothing")
-    with pytest.raises(LogError, match=r"log.parquet: cannot be read"):
+    with pytest.raises(InputError, match=r"log.parquet: cannot be read.*; `snakemake --forcerun"):
         aggregate(log, tmp_path)
 
 
