@@ -56,8 +56,7 @@ class Recording:
     the path in strides of at most `trapezoid_every` updates, on 8 batches of the sample, and the
     loss of the whole sample is measured each `loss_every` updates, and until then at the first, the
     second, the fourth and so on. If `updates`, how many there will be, is given, both are done at
-    the end as well, and no more after it.
-    `about`: facts to be kept in the log.
+    the end as well, and no more after it. `about`: facts to be kept in the log.
 
     In a `with` block, the log is closed at the end; meanwhile, what clips gradients by their norm,
     as trainers do with `torch.nn.utils.clip_grad_norm_`, says by how much, so that the allocations

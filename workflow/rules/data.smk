@@ -6,8 +6,9 @@
 # wrong hours later, and all that this run is going to fetch. Snakemake offers `onstart` no public
 # list of the jobs that will run.
 onstart:
-    inputs.check_trainings(workflow.dag.needrun_jobs(), is_local=workflow.local_exec)
-    inputs.check_sources(workflow.dag.needrun_jobs())
+    needed = list(workflow.dag.needrun_jobs())
+    inputs.check_trainings(needed, is_local=workflow.local_exec)
+    inputs.check_sources(needed)
 
 
 rule download:

@@ -35,7 +35,7 @@ def write(frame: pd.DataFrame, path: str | Path) -> None:
 def load(path: str | Path, **selection: Any) -> pd.DataFrame:
     """Return the rows of a table, or a `selection` of them as pandas has it.
 
-    Raises `InputError` if it is damaged, if only by a bit.
+    Raises `InputError` if it is damaged: pages are held to their checksums, if only a bit differs.
     """
     try:
         return pd.read_parquet(path, page_checksum_verification=True, **selection)

@@ -103,7 +103,5 @@ def _parse(
                 raise too_long(name, number)
             parser.Parse(line)
         parser.Parse(b"", True)
-    except expat.ExpatError as error:
-        raise damaged(name, error) from error
-    except DAMAGE as error:
+    except DAMAGE + (expat.ExpatError,) as error:
         raise damaged(name, error) from error

@@ -85,6 +85,12 @@ class Archive(tarfile.TarFile):
 
     members: list[tarfile.TarInfo]
 
+    def headers(self) -> Iterator[tarfile.TarInfo]:
+        """Read the headers one after the other, without holding those of all."""
+        while (header := self.next()) is not None:
+            self.members.clear()
+            yield header
+
     def padding(self) -> Iterator[int]:
         """Read what follows the last file; yield the bytes of it read so far.
 
@@ -212,9 +218,8 @@ def _files(archive: Path) -> Iterator[Iterator[tuple[str, Opener]]]:
 
 
 def _headers(opened: Archive) -> Iterator[tarfile.TarInfo]:
-    while (header := opened.next()) is not None:
-        opened.members.clear()  # which otherwise holds the headers of all
-        yield header
+    """Read an archive to its end."""
+    yield from opened.headers()
     for _ in opened.padding():
         pass
 

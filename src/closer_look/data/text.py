@@ -162,8 +162,7 @@ def _read_tar(file: io.BufferedReader, path: Path, name: object) -> int:
     """Read a .tar archive to its end; return how many bytes that are."""
     size = 0
     with Archive.open(fileobj=file, mode="r|", tarinfo=Header) as archive:
-        while (header := archive.next()) is not None:
-            archive.members.clear()
+        for header in archive.headers():
             size = header.offset_data + header.size
             _check_ratio(path, name, size)
         padding = 0

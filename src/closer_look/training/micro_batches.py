@@ -15,9 +15,8 @@ def longest_sentence(settings: Tree) -> int:
 
     A matter of the experiment and not of the card: no more than an update holds.
     """
-    longest: int = settings.get("max_sentence_pieces", LONGEST)
-    update: int = settings["tokens_per_update"]
-    return min(longest, update)
+    longest: int = settings.get(limiting_setting("mt", settings), LONGEST)
+    return longest
 
 
 def limiting_setting(objective: str, settings: Tree) -> str:

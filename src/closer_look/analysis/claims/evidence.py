@@ -132,22 +132,22 @@ class Model:
 
         Raises `NotApplicable` if it is of single updates, and these are not known.
         """
-        shares, levels = self.shares, ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
+        shares, tail = self.shares, (1 - CONFIDENCE) / 2
         if self.single_updates:
             hurts = self._known_highs().gt(0).any(axis=1).to_numpy()
             times = self._highs.index.to_numpy()[hurts] / self._highs.index[-1]
             times = np.append(0, times)[-SIGHTINGS - 1 :]
             last, seen = times[-1], len(times) - 1
-            beyond = levels[0] ** (-1 / max(1, seen)) - 1
+            beyond = tail ** (-1 / max(1, seen)) - 1
             return last, last, min(1.0, last + beyond * (last - times[0]))
         significant = np.concatenate([(part > 0).any(axis=2) for part in self._significant()])
         windows = np.where(
             significant.any(axis=1), significant.shape[1] - significant[:, ::-1].argmax(axis=1), 0
         )
-        low = np.quantile(windows, levels[0], method="closest_observation").astype(int)
+        low = np.quantile(windows, tail, method="closest_observation").astype(int)
         lca, error = self._lca_and_errors
-        may_hurt = (lca + exceeded(len(lca), levels[0]) * error).max(axis=1) > 0
-        high = max(windows[0], *np.flatnonzero(may_hurt) + 1, 0)
+        may_hurt = (lca + exceeded(len(lca), tail) * error).max(axis=1) > 0
+        high = max([windows[0], *np.flatnonzero(may_hurt) + 1])
         return shares[windows[0]], shares[max(0, low - 1)], shares[high]
 
     @cached_property
